@@ -1,0 +1,38 @@
+"""Accounting of label differential privacy: what happened, how much it lost, and what may be promised."""
+
+from accounting.dictionaries import event_from_dict, event_to_dict
+from accounting.events import (
+    ApproximateDP,
+    Disjoint,
+    Event,
+    PureDP,
+    RandomizedResponse,
+    Repeated,
+    Seeded,
+    Sequence,
+    SubsetSelection,
+)
+from accounting.guarantee import Guarantee, Unit, composed_if_independent, guarantee
+from accounting.loss import Bounds, PrivacyLoss
+from accounting.transcript import Transcript
+
+__all__ = [
+    "ApproximateDP",
+    "Bounds",
+    "Disjoint",
+    "Event",
+    "Guarantee",
+    "PrivacyLoss",
+    "PureDP",
+    "RandomizedResponse",
+    "Repeated",
+    "Seeded",
+    "Sequence",
+    "SubsetSelection",
+    "Transcript",
+    "Unit",
+    "composed_if_independent",
+    "event_from_dict",
+    "event_to_dict",
+    "guarantee",
+]

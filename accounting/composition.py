@@ -1,0 +1,180 @@
+"""The unit rules: what one item lost, and what one record lost that may have moved every answer.
+
+This is the one place where nesting is interpreted, and `Composed.times` the one place where repetition is
+applied.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import reduce
+from typing import Literal, TypeAlias, assert_never
+
+from accounting.events import (
+    ApproximateDP,
+    Disjoint,
+    Event,
+    PureDP,
+    RandomizedResponse,
+    Repeated,
+    Seeded,
+    Sequence,
+    SubsetSelection,
+)
+from accounting.loss import PrivacyLoss
+from accounting.rounding import float_up
+from accounting.three_point import Group, dominating
+
+Split: TypeAlias = Literal["one part", "all parts"]
+"""What one protected thing may have touched of a Disjoint: one of its parts (label, answer), or all
+(record)."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A privacy loss, and certificates added to it.
+
+    Attributes:
+        loss: of the finite mechanisms.
+        epsilon, delta: sums over certificates, exact.
+    """
+
+    loss: PrivacyLoss = field(default_factory=PrivacyLoss)
+    epsilon: Fraction = Fraction(0)
+    delta: Fraction = Fraction(0)
+
+    def then(self, other: Composed) -> Composed:
+        """Returns both, on the same thing."""
+        return Composed(self.loss.compose(other.loss), self.epsilon + other.epsilon, self.delta + other.delta)
+
+    def times(self, count: int) -> Composed:
+        """Returns `count` repetitions on the same thing."""
+        return Composed(self.loss.self_compose(count), self.epsilon * count, self.delta * count)
+
+    def either(self, other: Composed) -> Composed:
+        """Returns something that loses at least as much as either, also when earlier outputs chose between
+        them.
+
+        Uses are paired from the largest epsilon down, and each pair is replaced by one use that dominates
+        both.
+        """
+        loss = PrivacyLoss(tuple(_pairwise(self.loss.groups, other.loss.groups)))
+        return Composed(loss, max(self.epsilon, other.epsilon), max(self.delta, other.delta))
+
+    @property
+    def smallest_delta(self) -> float:
+        """The least delta at which an epsilon holds, rounded up."""
+        return float_up(self.delta)
+
+    def epsilon_at(self, delta: float) -> float:
+        """Returns an epsilon that holds at `delta`, infinity where the certificates alone need a larger
+        delta.
+
+        Error: on the upper side.
+        """
+        if self.delta > Fraction(delta):
+            return math.inf
+        left = -float_up(self.delta - Fraction(delta))
+        return float_up(Fraction(float(self.loss.epsilon(left).upper)) + self.epsilon)
+
+
+def compose(event: Event, *, disjoint: Split) -> Composed:
+    """Returns what one protected thing lost in an event.
+
+    Args:
+        event: what happened.
+        disjoint: "one part" for the units label and answer: sum over Sequence, maximum over Disjoint. "all
+            parts" for the unit record: Disjoint counts as Sequence, each part as often as it has items.
+
+    Privacy: an adaptive Disjoint is composed by the worst alphabets allowed. Over all parts that is binary
+    randomized response for every item, those realised at alphabet 1 included. For one part, an item realised
+    at alphabet 1 lost nothing, and any other at most binary randomized response of its epsilon.
+    """
+    match event:
+        case RandomizedResponse() | SubsetSelection() | PureDP():
+            return Composed(event.privacy_loss())
+        case ApproximateDP():
+            return Composed(epsilon=Fraction(event.epsilon), delta=Fraction(event.delta))
+        case Sequence():
+            return reduce(
+                Composed.then, (compose(part, disjoint=disjoint) for part in event.events), Composed()
+            )
+        case Repeated():
+            return compose(event.event, disjoint=disjoint).times(event.count)
+        case Seeded():
+            return compose(event.event, disjoint=disjoint)
+        case Disjoint():
+            return _split(event, disjoint)
+        case _:
+            assert_never(event)
+
+
+def is_seeded(event: Event) -> bool:
+    """Says whether any noise in an event came from a reproducible source."""
+    match event:
+        case RandomizedResponse() | SubsetSelection() | PureDP() | ApproximateDP():
+            return False
+        case Seeded():
+            return True
+        case Sequence() | Disjoint():
+            return any(is_seeded(part) for part in event.events)
+        case Repeated():
+            return is_seeded(event.event)
+        case _:
+            assert_never(event)
+
+
+def _split(event: Disjoint, disjoint: Split) -> Composed:
+    parts = event.events
+    if event.adaptive:
+        parts = tuple(_worst_alphabet(part, constants_lose=disjoint == "all parts") for part in parts)
+    match disjoint:
+        case "one part":
+            return reduce(Composed.either, (compose(part, disjoint=disjoint) for part in parts), Composed())
+        case "all parts":
+            every = tuple(Repeated(part, count) for part, count in zip(parts, event.counts, strict=True))
+            return compose(Sequence(every), disjoint=disjoint)
+        case _:
+            assert_never(disjoint)
+
+
+def _worst_alphabet(event: Event, *, constants_lose: bool) -> Event:
+    """Returns the event with every alphabet replaced by the one that loses most, 2."""
+    match event:
+        case RandomizedResponse():
+            return event if event.num_classes == 1 and not constants_lose else PureDP(event.epsilon)
+        case SubsetSelection():
+            return PureDP(event.epsilon)
+        case PureDP() | ApproximateDP():
+            return event
+        case Sequence():
+            return Sequence([_worst_alphabet(part, constants_lose=constants_lose) for part in event.events])
+        case Disjoint():
+            worst = [_worst_alphabet(part, constants_lose=constants_lose) for part in event.events]
+            return Disjoint(worst, event.counts, adaptive=event.adaptive)
+        case Repeated():
+            return Repeated(_worst_alphabet(event.event, constants_lose=constants_lose), event.count)
+        case Seeded():
+            return Seeded(_worst_alphabet(event.event, constants_lose=constants_lose))
+        case _:
+            assert_never(event)
+
+
+def _pairwise(first: tuple[Group, ...], second: tuple[Group, ...]) -> list[Group]:
+    """Returns groups that dominate both compositions, use by use, the largest epsilons together."""
+    left, right = sorted(first, reverse=True), sorted(second, reverse=True)
+    both: list[Group] = []
+    while left and right:
+        count = min(left[0].count, right[0].count)
+        worst = dominating(left[0], right[0])
+        both.append(Group(worst.epsilon, worst.middle, count))
+        left, right = _without(left, count), _without(right, count)
+    return [*both, *left, *right]
+
+
+def _without(groups: list[Group], count: int) -> list[Group]:
+    """Returns the groups less `count` uses of the first, which has at least as many."""
+    first, rest = groups[0], groups[1:]
+    return rest if first.count == count else [Group(first.epsilon, first.middle, first.count - count), *rest]

@@ -1,0 +1,200 @@
+"""What may be promised: a guarantee always says about whom, and under which conditions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+from accounting import arguments
+from accounting.composition import compose, is_seeded
+from accounting.transcript import Transcript
+
+Unit: TypeAlias = Literal["label", "answer", "record"]
+
+UNITS: dict[Unit, str] = {
+    "label": "one person's label",
+    "answer": "one teacher answer on one synthetic item",
+    "record": "one training record of the teacher",
+}
+"""Each unit in words: the one thing that may change."""
+
+SEEDED = "seeded randomness: not for release"
+LABEL = (
+    "each person's label entered only the uses counted here, once where nothing is repeated; "
+    "candidates came from public values only; "
+    "features and membership are treated as public and are not protected"
+)
+ANSWER = (
+    "each answer entered only the uses counted here, once where nothing is repeated; "
+    "candidates came from public values only; the pool is treated as public; "
+    "this is not a guarantee about training records"
+)
+PERSON = (
+    "features and membership are public here and only labels were randomized, "
+    "so nothing is promised about a person's whole record"
+)
+NO_ROAD = (
+    "the teacher carries no certificate and the pool was made with it, "
+    "so the pool itself may reveal training records, however small the epsilon per answer"
+)
+CERTIFIED = (
+    "the teacher carries its own certificate for training records, composed here with every other access "
+    "to the data; pool, answers and student see the data only through the teacher"
+)
+INDEPENDENT = (
+    "the items were made independently of the training data, and all answers are composed, because one "
+    "record may move every one of them; nothing else that depends on the data may be released"
+)
+SUPPOSED = (
+    "what composing all answers would give if the pool had been made without the teacher; "
+    "it was not, so this holds for nobody"
+)
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """One statement of differential privacy, or the reason why there is none.
+
+    Attributes:
+        unit: "label", "answer" or "record": the one thing that may change between neighbours.
+        holds: whether it may be claimed.
+        epsilon: never below the truth; infinity where nothing is promised.
+        delta: the delta asked for.
+        why: one sentence, without a full stop: what it rests on, or what is missing.
+        releasable: whether what was made may leave; False when its noise can be reproduced from a seed.
+    """
+
+    unit: Unit
+    holds: bool
+    epsilon: float
+    delta: float
+    why: str
+    releasable: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON types; an infinite epsilon becomes None."""
+        return {**vars(self), "epsilon": None if math.isinf(self.epsilon) else self.epsilon}
+
+    def explain(self) -> str:
+        """Returns the sentence for a report, with the unit in words."""
+        about = f"{self.unit} ({UNITS[self.unit]})"
+        if self.holds:
+            return f"Per {about}: ({self.epsilon:.6g}, {self.delta:.6g})-differentially private: {self.why}."
+        if math.isinf(self.epsilon):
+            return f"Per {about}: no guarantee: {self.why}."
+        return (
+            f"Per {about}: no guarantee; epsilon {self.epsilon:.6g} at delta {self.delta:.6g} is {self.why}."
+        )
+
+
+def guarantee(transcript: Transcript, *, unit: Unit, delta: float = 0.0) -> Guarantee:
+    """Returns what may be promised about one unit. Units are never added, compared or minimised with one
+    another.
+
+    Args:
+        transcript: what happened.
+        unit: "label" (about people), "answer" (about a teacher) or "record".
+        delta: in [0, 1]; 0 asks for pure differential privacy.
+
+    Returns:
+        A Guarantee; where the unit has none, a value that does not hold, with epsilon infinity and the
+        reason.
+
+    Raises:
+        TypeError: delta is not a number.
+        ValueError: no such unit, a delta out of range, or a unit that does not apply to what the transcript
+        is about.
+
+    Privacy: label and answer sum over uses of one item and take the maximum over items. Record needs the
+    teacher's own certificate, or items independent of the data and the composition of all answers.
+    """
+    arguments.one_of("unit", unit, tuple(UNITS))
+    share = arguments.probability("delta", delta)
+    _refuse_foreign(transcript, unit)
+    if _seeded(transcript):
+        return Guarantee(unit, False, math.inf, share, SEEDED, releasable=False)
+    match unit:
+        case "label":
+            return _one_item(transcript, unit, share, LABEL)
+        case "answer":
+            return _one_item(transcript, unit, share, ANSWER)
+        case "record":
+            return _record(transcript, share)
+        case _:
+            assert_never(unit)
+
+
+def composed_if_independent(transcript: Transcript, *, delta: float = 0.0) -> Guarantee:
+    """Returns what composing all answers gives about a record, if the pool was made without the teacher.
+
+    It stands beside every epsilon per answer, so that nobody takes that for a guarantee about records.
+
+    Args:
+        transcript: what happened, about a teacher.
+        delta: in [0, 1].
+
+    Returns:
+        A Guarantee with unit `record`. It holds if the pool is independent; if not, epsilon is still the
+        composed value, `holds` is False and `why` says that it is only supposed.
+
+    Raises:
+        TypeError: delta is not a number.
+        ValueError: delta is out of range, or the transcript is about people.
+    """
+    share = arguments.probability("delta", delta)
+    _refuse_foreign(transcript, "answer")
+    if _seeded(transcript):
+        return Guarantee("record", False, math.inf, share, SEEDED, releasable=False)
+    composed = compose(transcript.events, disjoint="all parts")
+    epsilon = composed.epsilon_at(share)
+    if math.isinf(epsilon):
+        return Guarantee("record", False, epsilon, share, _ask_for(composed.smallest_delta))
+    if transcript.pool == "independent":
+        return Guarantee("record", True, epsilon, share, INDEPENDENT)
+    return Guarantee("record", False, epsilon, share, SUPPOSED)
+
+
+def _refuse_foreign(transcript: Transcript, unit: Unit) -> None:
+    """Refuses the unit that belongs to the other kind of transcript."""
+    applies = {"people": "label", "teacher": "answer"}[transcript.about]
+    if unit != "record" and unit != applies:
+        raise ValueError(
+            f'Expected unit "{applies}" or "record" for a transcript about {transcript.about}, got "{unit}": '
+            f"there it would speak of {UNITS[unit]}."
+        )
+
+
+def _seeded(transcript: Transcript) -> bool:
+    return is_seeded(transcript.events) or (transcript.teacher is not None and is_seeded(transcript.teacher))
+
+
+def _one_item(transcript: Transcript, unit: Unit, delta: float, why: str) -> Guarantee:
+    composed = compose(transcript.events, disjoint="one part")
+    epsilon = composed.epsilon_at(delta)
+    if math.isinf(epsilon):
+        return Guarantee(unit, False, epsilon, delta, _ask_for(composed.smallest_delta))
+    return Guarantee(unit, True, epsilon, delta, why)
+
+
+def _record(transcript: Transcript, delta: float) -> Guarantee:
+    """Takes the better of the two roads to a record: the teacher's certificate, and composition of all
+    answers."""
+    if transcript.about == "people":
+        return Guarantee("record", False, math.inf, delta, PERSON)
+    roads: list[Guarantee] = []
+    if transcript.teacher is not None:
+        composed = compose(transcript.teacher, disjoint="all parts")
+        epsilon = composed.epsilon_at(delta)
+        holds = not math.isinf(epsilon)
+        why = CERTIFIED if holds else _ask_for(composed.smallest_delta)
+        roads.append(Guarantee("record", holds, epsilon, delta, why))
+    if transcript.pool == "independent":
+        roads.append(composed_if_independent(transcript, delta=delta))
+    if not roads:
+        return Guarantee("record", False, math.inf, delta, NO_ROAD)
+    return min(roads, key=lambda road: (not road.holds, road.epsilon))
+
+
+def _ask_for(delta: float) -> str:
+    return f"the certificates it rests on have a delta of their own: ask for delta >= {delta!r}"

@@ -1,0 +1,127 @@
+"""The command line: each verb translates its arguments into one call, and exceptions into one line and an exit status.
+
+Exit status 0: done; 1: failed; 2: bad usage. Nothing heavy is imported before a verb runs.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from labeldp import __version__
+
+app = App(
+    name="labeldp",
+    help="Label differential privacy: mechanisms, accounting, and distillation of private teachers.",
+    version=__version__,
+    result_action="return_value",
+)
+
+INSTALL = "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
+_DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
+
+Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
+Seed = Annotated[int | None, Parameter(help="Seed of every public draw; the noise on the labels never depends on it.")]
+Values = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        negative=(),
+        help="Overrides a key of the configuration, KEY=VALUE; --section.key VALUE is the same, e.g. --privacy.epsilon 2.",
+    ),
+]
+
+
+@app.command
+def demo(*, seed: Seed = None, values: Values = ()) -> None:
+    """Runs the main job on scikit-learn's handwritten digits, into runs/demo (an earlier demo there is replaced)."""
+    from distill.config_file import configuration
+
+    config = configuration({}, _overrides(values, seed))
+    _distil(config, Path("runs/demo"), replace=True)
+
+
+@app.command
+def distill(
+    config: Annotated[Path, Parameter(help="TOML file, for example configs/digits.toml.")],
+    *,
+    out: Out = None,
+    seed: Seed = None,
+    values: Values = (),
+) -> None:
+    """Distils a private teacher as a configuration file says: teacher, generator, pool, noisy labels, student, report.
+
+    By default the run goes to runs/NAME, NAME being the file's. See docs/distillation for every key.
+    """
+    from distill.config_file import load_config
+
+    _distil(load_config(config, _overrides(values, seed)), out or Path("runs") / config.stem, replace=False)
+
+
+def _distil(config: object, out: Path, *, replace: bool) -> None:
+    from distill import recipe, report
+
+    for line in report.summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
+        print(line)
+
+
+def _overrides(values: Sequence[str], seed: int | None) -> dict[str, str]:
+    """KEY=VALUE texts as a mapping."""
+    from distill.config_file import UsageError
+
+    overrides: dict[str, str] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"Expected --set KEY=VALUE, got {text!r}.")
+        overrides[key] = value
+    return overrides if seed is None else {**overrides, "seed": str(seed)}
+
+
+def dotted_options(arguments: Sequence[str]) -> list[str]:
+    """Rewrites `--section.key VALUE` and `--section.key=VALUE` into `--set section.key=VALUE`."""
+    rewritten: list[str] = []
+    pending = iter(arguments)
+    for argument in pending:
+        match = _DOTTED.fullmatch(argument)
+        if match is None:
+            rewritten.append(argument)
+            continue
+        value = match[2] if match[2] is not None else next(pending, None)
+        if value is None:
+            _fail(f"Expected a value after --{match[1]}.", status=2)
+        rewritten += ["--set", f"{match[1]}={value}"]
+    return rewritten
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    tokens = dotted_options(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_status(lambda: app(tokens, exit_on_error=False, print_error=False)))
+
+
+def _status(command: Callable[[], object]) -> int:
+    """Runs a command; whatever goes wrong is one line on standard error."""
+    try:
+        command()
+        return 0
+    except CycloptsError as error:
+        _fail(str(error), status=2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("labeldp", "distill", "accounting"):
+            raise
+        _fail(INSTALL.format(name=error.name), status=2)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", status=1)
+    except (ValueError, OSError) as error:
+        from distill.config_file import UsageError
+
+        _fail(str(error), status=2 if isinstance(error, UsageError) else 1)
+
+
+def _fail(message: str, *, status: int) -> NoReturn:
+    print(f"labeldp: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

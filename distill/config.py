@@ -1,0 +1,216 @@
+"""The configuration of a distillation run: one frozen section for each part, every value with a default.
+
+The defaults are the digits demo. Reading files and overriding values belong to the caller.
+"""
+
+import math
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+Dataset = Literal["digits", "fashion-mnist", "mnist"]
+Model = Literal["mlp", "convnet", "convnet-small"]
+
+
+def _require(holds: bool, key: str, expected: str, got: object) -> None:
+    """Raises one clear line when a value is out of range."""
+    if not holds:
+        raise ValueError(f"Expected {key} to be {expected}, got {got!r}.")
+
+
+def _require_positive(section: str, **values: float) -> None:
+    for key, value in values.items():
+        _require(0 < value < math.inf, f"{section}.{key}", "positive and finite", value)
+
+
+def _require_weight(section: str, **values: float) -> None:
+    for key, value in values.items():
+        _require(0 <= value < math.inf, f"{section}.{key}", "at least 0 and finite", value)
+
+
+class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Names the real data that the teacher is trained on and the student tested on.
+
+    Args:
+        name: "digits" (8 x 8, comes with scikit-learn), "fashion-mnist" or "mnist" (28 x 28, IDX files).
+        directory: where the IDX files lie; empty means the usual places.
+    """
+
+    name: Dataset = "digits"
+    directory: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.name in ("digits", "fashion-mnist", "mnist"), "data.name", "a known data set", self.name)
+
+
+class Teacher(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says how the teacher is trained on the real data.
+
+    Args:
+        model: the network, a name that `distill.models.build` knows.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: decoupled weight decay of AdamW.
+        averaging: decay of the running mean of weights that is returned; 0 returns the last weights.
+    """
+
+    model: Model = "mlp"
+    epochs: Positive = 40
+    batch_size: Positive = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    averaging: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_training("teacher", self)
+
+
+class Student(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says how every student (stage 1, final, clean-label) is trained on the pool; the fields are the teacher's."""
+
+    model: Model = "mlp"
+    epochs: Positive = 4
+    batch_size: Positive = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    averaging: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_training("student", self)
+
+
+def _check_training(section: str, values: Teacher | Student) -> None:
+    known = values.model in ("mlp", "convnet", "convnet-small")
+    _require(known, f"{section}.model", "mlp, convnet or convnet-small", values.model)
+    _require_positive(
+        section, epochs=values.epochs, batch_size=values.batch_size, learning_rate=values.learning_rate
+    )
+    _require_weight(section, weight_decay=values.weight_decay)
+    _require(0 <= values.averaging < 1, f"{section}.averaging", "in [0, 1)", values.averaging)
+
+
+class Generator(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says how the data-free generator is trained with the teacher as fixed discriminator.
+
+    Args:
+        latent: length of the random input.
+        steps: gradient steps in all.
+        restart: steps after which the generator starts again from new random weights.
+        warmup: steps after a restart whose images are thrown away.
+        batch_size: images a step.
+        learning_rate: of Adam.
+        pseudo_label: weight of the cross-entropy to the teacher's own answer.
+        entropy: weight of class balance, the negative entropy of the mean prediction.
+        batch_norm: weight of the distance to the teacher's batch-norm statistics.
+    """
+
+    latent: Positive = 100
+    steps: Positive = 600
+    restart: Positive = 60
+    warmup: int = 15
+    batch_size: Positive = 128
+    learning_rate: float = 5e-3
+    pseudo_label: float = 0.2
+    entropy: float = 5.0
+    batch_norm: float = 2.0
+
+    def __post_init__(self) -> None:
+        sizes = {"latent": self.latent, "steps": self.steps, "restart": self.restart}
+        _require_positive("generator", **sizes, learning_rate=self.learning_rate)
+        _require(self.batch_size >= 2, "generator.batch_size", "at least 2", self.batch_size)
+        _require(
+            0 <= self.warmup < self.restart, "generator.warmup", "at least 0 and below restart", self.warmup
+        )
+        weights = {"pseudo_label": self.pseudo_label, "entropy": self.entropy, "batch_norm": self.batch_norm}
+        _require_weight("generator", **weights)
+
+    @property
+    def kept(self) -> int:
+        """The number of images that survive the warm-ups."""
+        whole, rest = divmod(self.steps, self.restart)
+        return (whole * (self.restart - self.warmup) + max(0, rest - self.warmup)) * self.batch_size
+
+
+class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says what the synthetic images are made of.
+
+    The three sources are mixed in proportion to their weights.
+
+    Args:
+        size: images in all; each is asked once.
+        trajectory: weight of the images that the generator made while it was trained.
+        procedural: weight of random smooth shapes, made without the teacher.
+        refined: weight of random smooth shapes improved by the teacher's gradient.
+        noise: largest standard deviation of the pixel noise on a trajectory image; each image draws its own.
+        mixed: share of the trajectory images that are a random linear mix of two.
+        cut: share of the procedural images that are two images joined along a random smooth line.
+        refinement_steps: gradient steps on a refined image.
+        refinement_batch_norm: weight of the batch-norm distance in them, against 1 for the cross-entropy.
+    """
+
+    size: Positive = 80_000
+    trajectory: float = 1.0
+    procedural: float = 0.0
+    refined: float = 0.0
+    noise: float = 0.3
+    mixed: float = 0.3
+    cut: float = 0.3
+    refinement_steps: Positive = 8
+    refinement_batch_norm: float = 5.0
+
+    def __post_init__(self) -> None:
+        _require_positive("pool", size=self.size, refinement_steps=self.refinement_steps)
+        weights = {"trajectory": self.trajectory, "procedural": self.procedural, "refined": self.refined}
+        _require_weight("pool", **weights, noise=self.noise, refinement_batch_norm=self.refinement_batch_norm)
+        _require(sum(weights.values()) > 0, "pool", "made of at least one source of positive weight", weights)
+        for key, value in {"mixed": self.mixed, "cut": self.cut}.items():
+            _require(0 <= value <= 1, f"pool.{key}", "in [0, 1]", value)
+
+
+class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says how the teacher's answers are protected.
+
+    Args:
+        epsilon: of each released answer.
+        source: "system" for releases; "seeded" repeats a run and stamps its guarantee "not for release".
+        stages: the named label stages, "subset+srr" by default.
+    """
+
+    epsilon: float = 1.0
+    source: Literal["system", "seeded"] = "system"
+    stages: str = "subset+srr"
+
+    def __post_init__(self) -> None:
+        _require_weight("privacy", epsilon=self.epsilon)
+        _require(self.source in ("system", "seeded"), "privacy.source", "system or seeded", self.source)
+
+
+class Config(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Holds everything that decides a run, apart from the noise on the labels.
+
+    Args:
+        seed: of every public draw (weights, order, generator, pool); never of the noise of a release.
+        device: "auto", "cpu" or a torch device such as "cuda".
+    """
+
+    data: Data = Data()
+    teacher: Teacher = Teacher()
+    generator: Generator = Generator()
+    pool: Pool = Pool()
+    privacy: Privacy = Privacy()
+    student: Student = Student()
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.seed >= 0, "seed", "at least 0", self.seed)
+        pool = self.pool
+        share = pool.trajectory / (pool.trajectory + pool.procedural + pool.refined)
+        wanted = math.ceil(share * pool.size)
+        if pool.noise == 0 and pool.mixed < 1 and (1 - pool.mixed) * wanted > self.generator.kept:
+            raise ValueError(
+                f"Expected the generator to keep the {wanted} trajectory images of the pool, got "
+                f"{self.generator.kept}: raise generator.steps, or pool.noise above 0."
+            )

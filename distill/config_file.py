@@ -1,0 +1,87 @@
+"""Reading a configuration: a TOML file, options that override it, and one clear line for whatever is wrong."""
+
+import tomllib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from distill.config import Config
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done as asked: a wrong key, a missing or damaged file. One line says what to do."""
+
+
+def load_config(path: str | PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
+    """Reads a TOML file; each override is a dotted key with its value as text, e.g. {"privacy.epsilon": "2"}.
+
+    Raises:
+        UsageError: no such file, no TOML, an unknown key, or a value that does not fit.
+    """
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"Expected a configuration file, found none at {path}.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Expected a TOML file at {path}: {error}") from None
+    return configuration(raw, overrides, source=str(path))
+
+
+def configuration(
+    raw: Mapping[str, Any], overrides: Mapping[str, str] | None = None, *, source: str = "the defaults"
+) -> Config:
+    """Builds a configuration from nested values and overrides, as `load_config` does."""
+    values: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    for key, text in (overrides or {}).items():
+        _override(values, key, text)
+    try:
+        return msgspec.convert(values, Config, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"{source}: {_explained(str(error))}") from None
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration, every value written out; `load_config` reads it back unchanged."""
+    return tomli_w.dumps(msgspec.to_builtins(config))
+
+
+def known_keys() -> dict[str, object]:
+    """Every dotted key with its default value."""
+    keys: dict[str, object] = {}
+    for name, value in msgspec.to_builtins(Config()).items():
+        keys |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    return keys
+
+
+def _override(values: dict[str, Any], key: str, text: str) -> None:
+    """Sets one dotted key; the text is read as a TOML value of the default's kind."""
+    known = known_keys()
+    if key not in known:
+        section = key.split(".")[0]
+        near = [name for name in known if name.split(".")[0] == section] or list(known)
+        raise UsageError(f"Expected a known key instead of --{key}; there are {', '.join(near)}.")
+    *sections, name = key.split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+    target[name] = text if isinstance(known[key], str) else _number(key, text)
+
+
+def _number(key: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise UsageError(f"Expected a number for --{key}, got {text!r}.")
+
+
+def _explained(message: str) -> str:
+    """Turns msgspec's path `$.privacy` into the section's name."""
+    text, _, path = message.partition(" - at `$")
+    where = path.rstrip("`").lstrip(".")
+    return f"[{where}] {text}" if where else text

@@ -1,0 +1,49 @@
+"""labeldp: label differential privacy. Mechanisms with exact samplers, the release of noisy labels, and tests of privacy."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labeldp import learning as learning
+    from labeldp import testing as testing
+    from labeldp.learning import stages as stages
+    from labeldp.mechanisms import Mechanism as Mechanism
+    from labeldp.mechanisms import RandomizedResponse as RandomizedResponse
+    from labeldp.mechanisms import SelectiveRandomizedResponse as SelectiveRandomizedResponse
+    from labeldp.mechanisms import SubsetSelection as SubsetSelection
+    from labeldp.release import NoisyLabels as NoisyLabels
+    from labeldp.release import SeededSource as SeededSource
+    from labeldp.release import SystemSource as SystemSource
+    from labeldp.release import privatize as privatize
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Mechanism": "labeldp.mechanisms",
+    "RandomizedResponse": "labeldp.mechanisms",
+    "SelectiveRandomizedResponse": "labeldp.mechanisms",
+    "SubsetSelection": "labeldp.mechanisms",
+    "NoisyLabels": "labeldp.release",
+    "SeededSource": "labeldp.release",
+    "SystemSource": "labeldp.release",
+    "privatize": "labeldp.release",
+    "stages": "labeldp.learning",
+}
+_ROOMS = ("learning", "testing")
+
+__all__ = [*_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `import labeldp` costs next to nothing."""
+    if name in _ROOMS:
+        return importlib.import_module(f"labeldp.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'labeldp' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

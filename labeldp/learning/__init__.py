@@ -1,0 +1,5 @@
+"""Learning from noisy labels."""
+
+from labeldp.learning import stages
+
+__all__ = ["stages"]

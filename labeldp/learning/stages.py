@@ -1,0 +1,109 @@
+"""Labelling in stages: later items are answered under a prior learnt from the noisy labels of earlier ones.
+
+Items are split publicly, each label is used once, and a stage's prior is made before one label of that stage is read, by a function
+that is given no true label at all. So the whole transcript is as private for each label as the one answer it enters.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms import Mechanism
+from labeldp.mechanisms.mechanism import checked_labels
+from labeldp.mechanisms.parameters import checked_integer
+from labeldp.release import NoisyLabels, Source, privatize as release
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what answers, and the share of all items it answers."""
+
+    mechanism: Mechanism
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class StagedLabels:
+    """Noisy labels of several stages. All of it is public.
+
+    Attributes:
+        items: for each stage the numbers of its items, increasing.
+        parts: for each stage the noisy labels of those items, in that order.
+    """
+
+    items: tuple[npt.NDArray[np.int64], ...]
+    parts: tuple[NoisyLabels, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def event(self) -> accounting.Event:
+        """Stages answer different items."""
+        return accounting.Disjoint([part.event for part in self.parts])
+
+    def likelihood(self) -> npt.NDArray[np.float64]:
+        """Q_i(released | c) of the items answered so far, in the order of `numbers`; (n, K)."""
+        return np.concatenate([part.likelihood() for part in self.parts])
+
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Numbers of the items answered so far, stage after stage; (n,)."""
+        return np.concatenate(self.items)
+
+
+PriorOfStage: TypeAlias = Callable[[StagedLabels, npt.NDArray[np.int64]], npt.ArrayLike | None]
+"""Makes the prior (m, K) of the given items from the releases of earlier stages; it is never shown a true label."""
+
+
+def split(num_items: int, stages: Sequence[Stage], *, seed: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """A public random split of the items by the stages' shares; the seed is public.
+
+    Raises:
+        ValueError: no stage, or shares that are not positive or do not sum to 1.
+    """
+    shares = np.array([stage.share for stage in stages], dtype=np.float64)
+    if len(shares) == 0 or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-9:
+        raise ValueError(f"Expected positive shares that sum to 1, got {shares.tolist()}.")
+    order = np.random.default_rng(checked_integer("seed", seed, least=0)).permutation(num_items)
+    ends = np.rint(np.cumsum(shares)[:-1] * num_items).astype(np.int64)
+    return tuple(np.sort(part) for part in np.split(order, ends))
+
+
+def privatize(
+    labels: npt.ArrayLike,
+    stages: Sequence[Stage],
+    *,
+    prior: PriorOfStage,
+    seed: int,
+    source: Source | None = None,
+) -> StagedLabels:
+    """Releases one noisy label for each true label, stage after stage.
+
+    Args:
+        labels: (n,) integers, as for `labeldp.privatize`.
+        stages: what answers which share of the items, in order; all on the same classes.
+        prior: called once before each stage with what was released so far and the numbers of the items that come next. What
+            it returns must depend on nothing else that is private; None for mechanisms without a prior.
+        seed: seed of the public split.
+        source: where the noise comes from; a fresh `SystemSource` for each stage by default.
+
+    Privacy:
+        epsilon-DP for each label, with the largest epsilon of the stages (adaptive parallel composition over a public split).
+    """
+    if len({stage.mechanism.num_classes for stage in stages}) > 1:
+        raise ValueError("Expected stages on the same classes, got mechanisms with different num_classes.")
+    shape = np.shape(labels)
+    if len(shape) != 1:
+        raise ValueError(f"Expected labels of shape (n,), got {shape}.")
+    plan = split(shape[0], stages, seed=seed)
+    checked = checked_labels(labels, stages[0].mechanism.num_classes)
+    released = StagedLabels((), ())
+    for stage, items in zip(stages, plan, strict=True):
+        noisy = release(stage.mechanism, checked[items], prior=prior(released, items), source=source)
+        released = StagedLabels((*released.items, items), (*released.parts, noisy))
+    return released

@@ -1,0 +1,136 @@
+"""What a mechanism is: a law, and an exact integer sampler for it.
+
+Sampling loops, likelihoods of a release, enumeration, audits and events are each written once against this interface.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+
+MAX_CHANNEL_OUTPUTS = 2**12
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that is decided about a release before a label is read; public.
+
+    Attributes:
+        num_items: number of items n.
+        candidates: the classes each item may be answered in, (n, K) bool, or None where every item has all of them.
+    """
+
+    num_items: int
+    candidates: npt.NDArray[np.bool_] | None = None
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> "Plan":
+        """The plan of some of the items."""
+        count = len(np.arange(self.num_items)[rows])
+        return Plan(count, None if self.candidates is None else self.candidates[rows])
+
+    def alphabets(self) -> npt.NDArray[np.int64]:
+        """Number of candidates of each item, (n,)."""
+        assert self.candidates is not None
+        return self.candidates.sum(axis=1, dtype=np.int64)
+
+    def chunks(self, size: int) -> Iterator[slice]:
+        """Consecutive slices of at most `size` items."""
+        return (slice(i, min(i + size, self.num_items)) for i in range(0, self.num_items, size))
+
+
+@runtime_checkable
+class Mechanism(Protocol):
+    """A label-DP mechanism on the classes 0 .. num_classes - 1.
+
+    `plan`, and with it candidates and sizes, has no label among its arguments; `choose` is the one method that turns true labels
+    into answers, and only `labeldp.privatize` and exact enumeration call it.
+    """
+
+    @property
+    def epsilon(self) -> float: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def num_words(self) -> int:
+        """Words that `choose` reads for one answer."""
+        ...
+
+    @property
+    def set_valued(self) -> bool:
+        """Whether an answer is a set of classes, (K,) bool, rather than an integer below `num_outputs`."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of possible answers m."""
+        ...
+
+    def plan(self, prior: object, num_items: int) -> Plan:
+        """Decides what is public about a release of n items."""
+        ...
+
+    def choose(
+        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[np.int64] | npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Answers one item with each row of words (n, num_words) of the given width; also a mask (n,) of rows to draw again."""
+        ...
+
+    def outputs(self) -> npt.NDArray[np.int64] | npt.NDArray[np.bool_]:
+        """Every possible output, in the order of the channel's columns."""
+        ...
+
+    def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
+        """Row i is the law of item i's output, Q_i(. | labels[i]); (n, m)."""
+        ...
+
+    def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
+        """The matrix Q[y, o] of one item; (K, m)."""
+        ...
+
+    def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        """Q_i(values[i] | c) for every class c; (n, K)."""
+        ...
+
+    def event(self, plan: Plan) -> accounting.Event:
+        """What happened, for the accountant; says nothing of the labels."""
+        ...
+
+    def realized_ratio(self) -> Fraction:
+        """The largest likelihood ratio of the sampler that runs, exactly; never above e^epsilon."""
+        ...
+
+
+def checked_labels(labels: object, num_classes: int) -> npt.NDArray[np.int64 | np.uint8]:
+    """Labels as a one-dimensional integer array inside the public domain; the one check that may depend on them.
+
+    Raises:
+        TypeError: not an array of integers.
+        ValueError: not one-dimensional, or a label outside 0 .. num_classes - 1. No message holds a label.
+    """
+    if isinstance(labels, np.ma.MaskedArray):
+        raise TypeError("Expected labels without a mask, got a masked array; decide what a missing label is first.")
+    try:
+        array = np.asarray(labels)
+    except (ValueError, TypeError):
+        raise TypeError("Expected labels that numpy turns into an array of integers; it could not.") from None
+    if array.ndim != 1:
+        raise ValueError(f"Expected labels of shape (n,), got {array.shape}.")
+    if array.size == 0 and array.dtype.kind in "iufb":
+        return array.astype(array.dtype if array.dtype.kind in "iu" else np.int64)
+    if array.dtype.kind not in "iu":
+        kind = array.dtype.type.__name__
+        raise TypeError(
+            f"Expected labels that are integers in 0 .. {num_classes - 1}, got an array of {kind}; "
+            f"number the classes first, from a list of classes that does not come from the labels."
+        )
+    if array.min() < 0 or array.max() >= num_classes:
+        raise ValueError(
+            f"Expected every label in 0 .. {num_classes - 1}, got at least one outside; "
+            f"the domain is public and fixed by num_classes."
+        )
+    return array

@@ -1,0 +1,41 @@
+"""Checks of the parameters that mechanisms share; every message has one shape and none sees a label."""
+
+import math
+import numbers
+import operator
+
+EPSILON_LIMIT = 40.0
+"""Largest epsilon whose ratio fits a 64-bit word, with room for millions of classes."""
+
+
+def checked_epsilon(epsilon: object) -> float:
+    """Epsilon as a float in [0, 40]."""
+    if isinstance(epsilon, bool) or not isinstance(epsilon, numbers.Real):
+        raise TypeError(f"Expected epsilon to be a real number, got {type(epsilon).__name__}.")
+    value = float(epsilon)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"Expected a finite epsilon >= 0, got {value}.")
+    if value > EPSILON_LIMIT:
+        raise ValueError(
+            f"Expected epsilon <= {EPSILON_LIMIT:g}, got {value:g}: the sampler counts outcomes in 64-bit words, and "
+            f"a larger ratio leaves none for the lies. An answer at such an epsilon is not private in practice."
+        )
+    return value
+
+
+def checked_integer(name: str, value: object, *, least: int, most: int | None = None) -> int:
+    """An integer parameter within its range; booleans and floats are refused."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"Expected {name} to be an integer, got {type(value).__name__}.")
+    number = operator.index(value)  # pyright: ignore[reportArgumentType]
+    if number < least or (most is not None and number > most):
+        allowed = f"{name} >= {least}" if most is None else f"{name} in {least} .. {most}"
+        raise ValueError(f"Expected {allowed}, got {number}.")
+    return number
+
+
+def checked_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+    """A named option."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"Expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}.")
+    return value

@@ -1,0 +1,68 @@
+"""Reading a prior: checked once, before any label is looked at, and turned into integer weights.
+
+Integer weights make the choice of candidates the same on every path and machine: their sums are exact, and the one
+division that remains is correctly rounded everywhere.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+WEIGHT_BITS = 40
+CHUNK_BYTES = 16 * 2**20
+
+
+def prior_rows(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.floating]:
+    """The prior as a float array of shape (n, K), checked for shape and type; values are checked by `integer_weights`.
+
+    A single row of shape (K,) stands for every item.
+
+    Raises:
+        TypeError: no prior, or not an array of numbers.
+        ValueError: another shape.
+    """
+    if prior is None:
+        raise TypeError(
+            "Expected a prior, got None; pass class probabilities that do not depend on the labels, "
+            "as prior=..., or use RandomizedResponse or SubsetSelection, which need none."
+        )
+    if isinstance(prior, np.ma.MaskedArray):
+        raise TypeError("Expected a prior without a mask, got a masked array; fill it first.")
+    rows = np.asarray(prior)
+    if rows.dtype.kind not in "fiu":
+        raise TypeError(f"Expected a prior of real numbers, got an array of {rows.dtype.type.__name__}.")
+    if rows.dtype.kind != "f" or rows.dtype.itemsize < 4 or rows.dtype.itemsize > 8:
+        rows = rows.astype(np.float64)
+    if rows.ndim == 1 and rows.shape == (num_classes,):
+        rows = np.broadcast_to(rows, (num_items, num_classes))
+    if rows.shape != (num_items, num_classes):
+        raise ValueError(
+            f"Expected prior of shape (n, K) = ({num_items}, {num_classes}), one row per label, got {rows.shape}."
+        )
+    return rows
+
+
+def integer_weights(rows: npt.NDArray[np.floating], *, first_row: int = 0) -> npt.NDArray[np.int64]:
+    """Prior rows as integers: round(p / max(p) * 2^40) in each row; a positive prior never becomes 0.
+
+    Raises:
+        ValueError: a row holds a NaN, an infinity or a negative number, or has no positive entry.
+    """
+    rows = rows.astype(np.float64, copy=False)
+    if rows.size == 0:
+        return np.zeros(rows.shape, dtype=np.int64)
+    smallest, largest = rows.min(axis=1), rows.max(axis=1)  # a NaN anywhere in a row shows in both
+    good = (smallest >= 0) & (largest > 0) & (largest < np.inf)
+    if not good.all():
+        first = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            f"Expected every prior row to be finite, non-negative and positive somewhere; "
+            f"{int((~good).sum())} of {len(rows)} rows are not, the first is row {first_row + first}."
+        )
+    scaled = np.rint(rows / largest[:, None] * float(2**WEIGHT_BITS)).astype(np.int64)
+    return np.maximum(scaled, rows > 0)
+
+
+def row_chunks(num_items: int, row_bytes: int) -> list[slice]:
+    """Consecutive slices of the items, each holding about 16 MiB of rows."""
+    size = max(1, CHUNK_BYTES // max(1, row_bytes))
+    return [slice(start, min(start + size, num_items)) for start in range(0, num_items, size)]

@@ -1,0 +1,95 @@
+"""K-ary randomized response."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms.mechanism import Plan, checked_labels
+from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
+from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds
+
+
+@dataclass(frozen=True)
+class RandomizedResponse:
+    """Answers with the label, or with another class, each of them equally likely.
+
+    Law: Q(o | y) = E / (E + K - 1) if o = y, else 1 / (E + K - 1), with E = e^epsilon.
+
+    Args:
+        epsilon: privacy parameter of one answer, in 0 .. 40.
+        num_classes: K >= 2, public.
+
+    Privacy:
+        epsilon-DP for one label (pure), whatever the prior; exactly T / step <= E for the sampler that runs.
+
+    Source: S. L. Warner, 1965; K-ary form in P. Kairouz et al., arXiv 1407.1338.
+    """
+
+    epsilon: float
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
+        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+
+    @property
+    def num_words(self) -> int:
+        """Words read for one answer."""
+        return 1
+
+    @property
+    def set_valued(self) -> bool:
+        """Whether an answer is a set of classes."""
+        return False
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of possible answers."""
+        return self.num_classes
+
+    def plan(self, prior: object, num_items: int) -> Plan:
+        """Every item has every class; a prior is not used and may be None."""
+        return Plan(num_items)
+
+    def choose(
+        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Answers each item from one word; see `Mechanism.choose`."""
+        alphabet = np.full(len(labels), self.num_classes, dtype=np.uint64)
+        ranks, rejected = randomized_rank(
+            words[:, 0], labels.astype(np.uint64), alphabet, epsilon=self.epsilon, bits=bits
+        )
+        return ranks.astype(np.int64), rejected
+
+    def outputs(self) -> npt.NDArray[np.int64]:
+        """The classes."""
+        return np.arange(self.num_classes)
+
+    def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
+        """Row i is Q(. | labels[i]); (n, K)."""
+        return self._rows(checked_labels(labels, self.num_classes))
+
+    def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
+        """Q[y, o]; (K, K)."""
+        return self._rows(np.arange(self.num_classes))
+
+    def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        """Q(values[i] | c); (n, K). The channel is symmetric, so this is the row of the value."""
+        return self._rows(values)
+
+    def event(self, plan: Plan) -> accounting.Event:
+        """n items, each answered on the alphabet of all classes."""
+        answer = accounting.RandomizedResponse(self.epsilon, self.num_classes)
+        return accounting.Disjoint([answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else [])
+
+    def realized_ratio(self) -> Fraction:
+        """T / step at the width in use."""
+        return Fraction(*thresholds(self.epsilon, 1, self.num_classes - 1, WORD_BITS))
+
+    def _rows(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        scale = np.exp(self.epsilon) + self.num_classes - 1
+        same = labels[:, None] == np.arange(self.num_classes)
+        return np.where(same, np.exp(self.epsilon) / scale, 1 / scale)

@@ -1,0 +1,184 @@
+"""Selective randomized response: randomized response on a few candidates, chosen from a public prior."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms import selection
+from labeldp.mechanisms.mechanism import Plan, checked_labels
+from labeldp.mechanisms.parameters import checked_choice, checked_epsilon, checked_integer
+from labeldp.mechanisms.prior import integer_weights, prior_rows, row_chunks
+from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds, uniform_below
+
+
+@dataclass(frozen=True)
+class SelectiveRandomizedResponse:
+    """Answers inside a set S of k candidates that is chosen from the prior alone.
+
+    Law, with E = e^epsilon. outside="uniform": a label in S is kept with probability E / (E + k - 1), else one of the other
+    candidates is answered, each with 1 / (E + k - 1); a label outside S is answered uniformly on S. outside="other": "not a
+    candidate" is one more output, numbered K, and the answer is randomized response on the k + 1 possibilities (on K when k = K).
+
+    Args:
+        epsilon: privacy parameter of one answer, in 0 .. 40.
+        num_classes: K >= 2, public.
+        size: "accuracy" (the set that maximises P[output = label] under the prior), "information" (the k >= 2 that maximises the
+            mutual information of label and output under the prior) or an integer k in 1 .. K, obeyed exactly.
+        outside: "uniform" or "other", what a label that is not a candidate does.
+
+    Privacy:
+        epsilon-DP for one label (pure), given a prior that does not depend on it. "uniform": no loss at k = 1, exactly epsilon
+        at k >= 2. "other": exactly epsilon at every k. A prior taken from the labels, or from the labeller's own
+        confidence, voids this.
+
+    Source: the mechanism named in arXiv 2409.12384, reconstructed; the accuracy rule is Theorem 3 of arXiv 2102.06062.
+    """
+
+    epsilon: float
+    num_classes: int
+    size: Literal["accuracy", "information"] | int = "accuracy"
+    outside: Literal["uniform", "other"] = "uniform"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
+        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        if isinstance(self.size, str):
+            checked_choice("size", self.size, ("accuracy", "information"))
+        else:
+            size = checked_integer("size", self.size, least=1, most=self.num_classes)
+            object.__setattr__(self, "size", size)
+        checked_choice("outside", self.outside, ("uniform", "other"))
+
+    @property
+    def num_words(self) -> int:
+        """Words read for one answer."""
+        return 1
+
+    def candidates(self, prior: object) -> npt.NDArray[np.bool_]:
+        """The candidate set of each prior row, (n, K) bool; sees the prior only.
+
+        Raises:
+            ValueError, TypeError: a prior that is no array of shape (n, K), or a row that is no distribution up to scale.
+        """
+        shape = np.shape(prior)  # pyright: ignore[reportArgumentType]
+        rows = prior_rows(prior, shape[0] if len(shape) == 2 else 1, self.num_classes)
+        mask = np.empty(rows.shape, dtype=np.bool_)
+        for chunk in row_chunks(len(rows), 8 * self.num_classes):
+            mask[chunk] = self._select(integer_weights(rows[chunk], first_row=chunk.start))
+        return mask
+
+    def _select(self, weights: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        match self.size:
+            case "accuracy":
+                return selection.most_accurate(weights, self.epsilon)
+            case "information":
+                return selection.most_informative(weights, self.epsilon, other=self.outside == "other")
+            case int():
+                return selection.largest_classes(weights, self.size)
+
+    @property
+    def set_valued(self) -> bool:
+        """Whether an answer is a set of classes."""
+        return False
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of possible answers."""
+        return self.num_classes + (self.outside == "other")
+
+    def plan(self, prior: object, num_items: int) -> Plan:
+        """Chooses the candidates of n items from their prior, (n, K) or one row (K,) for all."""
+        rows = prior_rows(prior, num_items, self.num_classes)
+        return Plan(num_items, self.candidates(rows))
+
+    def choose(
+        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Answers each item from one word; every step is taken for every item, candidate or not; see `Mechanism.choose`."""
+        assert plan.candidates is not None
+        mask = plan.candidates
+        rows = np.arange(len(labels))
+        position = np.cumsum(mask, axis=1, dtype=np.int32)
+        size = position[:, -1].astype(np.uint64)
+        inside = mask[rows, labels]
+        rank = np.where(inside, position[rows, labels] - 1, size).astype(np.uint64)
+        answer, rejected = randomized_rank(
+            words[:, 0], rank, self._alphabet(size).astype(np.uint64), epsilon=self.epsilon, bits=bits
+        )
+        if self.outside == "uniform":
+            drawn, again = uniform_below(words[:, 0], size, bits=bits)
+            answer, rejected = np.where(inside, answer, drawn), np.where(inside, rejected, again)
+        chosen = mask & (position == answer.astype(np.int32)[:, None] + 1)
+        value = (chosen * np.arange(self.num_classes)).sum(axis=1)  # arithmetic: argmax would stop at the answer
+        return np.where(answer == size, self.num_classes, value), rejected
+
+    def outputs(self) -> npt.NDArray[np.int64]:
+        """The classes, and K for "not a candidate" with outside="other"."""
+        return np.arange(self.num_outputs)
+
+    def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
+        """Row i is Q_i(. | labels[i]); (n, K), or (n, K + 1) with outside="other"."""
+        shape = np.shape(labels)  # pyright: ignore[reportArgumentType]
+        if len(shape) != 1:
+            raise ValueError(f"Expected labels of shape (n,), got {shape}.")
+        plan = self.plan(prior, shape[0])
+        return self._rows(checked_labels(labels, self.num_classes), plan)
+
+    def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
+        """Q[y, o] of an item with this prior; (K, m)."""
+        return self._rows(np.arange(self.num_classes), self.plan(prior_row, 1)[np.zeros(self.num_classes, dtype=np.intp)])
+
+    def _rows(self, labels: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        assert plan.candidates is not None
+        size = plan.alphabets()
+        reachable = plan.candidates
+        cell = np.arange(self.num_classes) == labels[:, None]
+        inside = (cell & reachable).any(axis=1)
+        if self.outside == "other":
+            reachable = np.column_stack([reachable, size < self.num_classes])
+            cell = np.column_stack([cell & plan.candidates, ~inside])
+        lie, keep = self._probabilities(size)
+        rows = np.where(cell, keep[:, None], lie[:, None])
+        if self.outside == "uniform":
+            rows = np.where(inside[:, None], rows, (1 / size)[:, None])
+        return rows * reachable
+
+    def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        """Q_i(values[i] | c) for every class c; (n, K)."""
+        assert plan.candidates is not None
+        size = plan.alphabets()
+        lie, keep = self._probabilities(size)
+        same = np.arange(self.num_classes) == values[:, None]
+        if self.outside == "other":
+            same = same | (~plan.candidates & (values == self.num_classes)[:, None])
+            return np.where(same, keep[:, None], lie[:, None])
+        return np.where(
+            plan.candidates, np.where(same, keep[:, None], lie[:, None]), (1 / size)[:, None]
+        )
+
+    def event(self, plan: Plan) -> accounting.Event:
+        """n items by the alphabet each was answered in; adaptive unless the size is a fixed integer."""
+        sizes, counts = np.unique(self._alphabet(plan.alphabets()), return_counts=True)
+        answers = [accounting.RandomizedResponse(self.epsilon, int(size)) for size in sizes]
+        return accounting.Disjoint(answers, counts=counts.tolist(), adaptive=isinstance(self.size, str))
+
+    def realized_ratio(self) -> Fraction:
+        """The largest T / step over all alphabets, at the width in use."""
+        return max(
+            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, WORD_BITS)) for alphabet in range(2, self.num_classes + 1)
+        )
+
+    def _alphabet(self, size: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+        """Number of possible outputs of an item with k candidates."""
+        return np.minimum(size.astype(np.int64) + (self.outside == "other"), self.num_classes)
+
+    def _probabilities(
+        self, size: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Probabilities of one lie and of the truth."""
+        lie = 1 / (np.exp(self.epsilon) + self._alphabet(size) - 1)
+        return lie, np.exp(self.epsilon) * lie

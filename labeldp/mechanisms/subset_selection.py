@@ -1,0 +1,149 @@
+"""Subset selection: the answer is a set of classes that holds the label more often than others."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms.mechanism import MAX_CHANNEL_OUTPUTS, Plan, checked_labels
+from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
+from labeldp.mechanisms.thresholds import WORD_BITS, thresholds, uniform_below
+
+
+@dataclass(frozen=True)
+class SubsetSelection:
+    """Answers with a set of w classes; the label is in it with probability w E / (w E + K - w), the rest is uniform.
+
+    Law: Q(s | y) is proportional to E = e^epsilon if y is in s, else to 1, over all sets s of w classes.
+
+    Args:
+        epsilon: privacy parameter of one answer, in 0 .. 40.
+        num_classes: K >= 2, public.
+        subset_size: w in 1 .. K - 1; by default max(1, round(K / (E + 1))), which minimises the variance of estimates.
+
+    Privacy:
+        epsilon-DP for one label (pure), at every w.
+
+    Source: M. Ye and A. Barg, arXiv 1702.00610; S. Wang et al., arXiv 1607.08025.
+    """
+
+    epsilon: float
+    num_classes: int
+    subset_size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
+        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        size = self.subset_size
+        if size is None:
+            size = max(1, round(self.num_classes / (math.exp(self.epsilon) + 1)))
+        size = checked_integer("subset_size", size, least=1, most=self.num_classes - 1)
+        object.__setattr__(self, "subset_size", size)
+
+    @property
+    def size(self) -> int:
+        """w, the number of classes in an answer."""
+        assert self.subset_size is not None
+        return self.subset_size
+
+    @property
+    def num_words(self) -> int:
+        """Words read for one answer: a coin and one draw for each member."""
+        return 1 + self.size
+
+    @property
+    def set_valued(self) -> bool:
+        """Whether an answer is a set of classes."""
+        return True
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of possible answers."""
+        return math.comb(self.num_classes, self.size)
+
+    def plan(self, prior: object, num_items: int) -> Plan:
+        """Every item has every class; a prior is not used and may be None."""
+        return Plan(num_items)
+
+    def choose(
+        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Answers each item from 1 + w words; see `Mechanism.choose`.
+
+        The first word says whether the label is in the set. The others fill it from the K - 1 other classes by R. Floyd's
+        sampling without replacement: the draws for w - 1 members are the last w - 1 of those for w members, so every
+        item takes the same w steps and the first is undone where the label is in.
+        """
+        others = self.num_classes - 1
+        included, rejected = self._coin(words[:, 0], bits)
+        chosen = np.zeros((len(labels), others), dtype=np.bool_)
+        rows = np.arange(len(labels))
+        for step in range(self.size):
+            last = others - self.size + step
+            drawn, again = uniform_below(words[:, 1 + step], np.uint64(last + 1), bits=bits)
+            rejected = rejected | again
+            drawn = drawn.astype(np.intp)
+            member = np.where(chosen[rows, drawn], last, drawn)
+            chosen[rows, member] = True
+            if step == 0:
+                chosen &= ~included[:, None]
+        classes = np.arange(self.num_classes)
+        source = np.minimum(classes - (classes > labels[:, None]), others - 1)
+        answer = np.take_along_axis(chosen, source, axis=1)
+        return np.where(classes == labels[:, None], included[:, None], answer), rejected
+
+    def _coin(
+        self, words: npt.NDArray[np.uint64], bits: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Whether the label is in the set: w stretches of T words say yes, K - w of `step` words say no."""
+        top, step = thresholds(self.epsilon, self.size, self.num_classes - self.size, bits)
+        yes = self.size * top
+        return words < np.uint64(yes), words >= np.uint64(yes + (self.num_classes - self.size) * step)
+
+    def outputs(self) -> npt.NDArray[np.bool_]:
+        """Every set of w classes as a row (m, K), in lexicographic order of its members.
+
+        Raises:
+            TypeError: more than 2^12 sets.
+        """
+        if self.num_outputs > MAX_CHANNEL_OUTPUTS:
+            raise TypeError(
+                f"Expected at most {MAX_CHANNEL_OUTPUTS} outputs for a channel, got {self.num_outputs} sets of {self.size} out of "
+                f"{self.num_classes} classes; use `likelihood`, which needs none of them."
+            )
+        members = np.array(list(combinations(range(self.num_classes), self.size)))
+        return (members[:, :, None] == np.arange(self.num_classes)).any(axis=1)
+
+    def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
+        """Row i is the law over `outputs()` given labels[i]; (n, m)."""
+        return self.channel()[checked_labels(labels, self.num_classes)]
+
+    def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
+        """Q[y, s] over `outputs()`; (K, m)."""
+        return np.ascontiguousarray(self.likelihood(self.outputs(), Plan(0)).T)
+
+    def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        """Q(values[i] | c) for every class c; (n, K)."""
+        inside, outside = self._probabilities()
+        return np.where(values, inside, outside)
+
+    def event(self, plan: Plan) -> accounting.Event:
+        """n items, each answered with a set of w of the K classes."""
+        answer = accounting.SubsetSelection(self.epsilon, self.num_classes, self.size)
+        return accounting.Disjoint([answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else [])
+
+    def realized_ratio(self) -> Fraction:
+        """T / step at the width in use."""
+        return Fraction(*thresholds(self.epsilon, self.size, self.num_classes - self.size, WORD_BITS))
+
+    def _probabilities(self) -> tuple[float, float]:
+        """Probability of one set that holds the label, and of one that does not."""
+        heavy = math.comb(self.num_classes - 1, self.size - 1)
+        light = math.comb(self.num_classes - 1, self.size)
+        ratio = math.exp(self.epsilon)
+        outside = float(1 / (Fraction(ratio) * heavy + light))
+        return ratio * outside, outside

@@ -1,0 +1,94 @@
+"""Integer thresholds that turn one uniform word into one answer, rounded in the private direction.
+
+A word chooses between `heavy` outcomes of T words each and `light` outcomes of `step` words each; a word past the last
+outcome is rejected and drawn again. The ratio that runs is therefore exactly T / step, whatever the rejections, and it
+never exceeds e^epsilon because T is floored *after* step.
+"""
+
+import decimal
+import functools
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+WORD_BITS = 64
+
+_PRECISION = decimal.Context(prec=60, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+
+
+@functools.lru_cache(maxsize=256)
+def exponential_below(epsilon: float) -> Fraction:
+    """A rational r with 1 <= r <= e^epsilon, within a relative 1e-58 of it.
+
+    The decimal exponential is correctly rounded, so the next decimal below it is a lower bound.
+    """
+    rounded = decimal.Decimal(epsilon).exp(_PRECISION)
+    return max(Fraction(1), Fraction(rounded.next_minus(_PRECISION)))
+
+
+@functools.lru_cache(maxsize=8192)
+def thresholds(epsilon: float, heavy: int, light: int, bits: int) -> tuple[int, int]:
+    """The pair (T, step): words of each heavy outcome and of each light outcome.
+
+    Args:
+        epsilon: privacy parameter of one answer, >= 0.
+        heavy: number of outcomes that carry the ratio, >= 1 (1 in randomized response: the label itself).
+        light: number of the other outcomes, >= 0.
+        bits: width of a word.
+
+    Returns:
+        Integers with 1 <= step <= T, T / step <= e^epsilon and heavy * T + light * step < 2^bits, so that sums fit into a word.
+
+    Raises:
+        ValueError: the words are too narrow to give a light outcome one word.
+
+    Privacy:
+        Every likelihood ratio of the sampler is T / step, step / T or 1; none exceeds e^epsilon.
+    """
+    if light == 0:
+        return (2**bits - 1) // heavy, 1
+    ratio = exponential_below(epsilon)
+    step = int((2**bits - 1) / (ratio * heavy + light))
+    if step < 1:
+        raise ValueError(
+            f"Expected epsilon small enough for words of {bits} bits and {heavy + light} outcomes, got {epsilon}; "
+            f"use wider words or a smaller epsilon."
+        )
+    return int(ratio * step), step
+
+
+def randomized_rank(
+    words: npt.NDArray[np.uint64],
+    ranks: npt.NDArray[np.uint64],
+    alphabet: npt.NDArray[np.uint64],
+    *,
+    epsilon: float,
+    bits: int,
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Randomized response of each rank on its own alphabet, one word an answer.
+
+    Returns the answered ranks and a mask of the words to be drawn again (their answer is 0). The rank itself
+    for the first T words; then every other rank in turn for `step` words.
+    """
+    sizes, which = np.unique(alphabet, return_inverse=True)
+    table = np.array([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], dtype=np.uint64).reshape(-1, 2)
+    top, step = table[which, 0], table[which, 1]
+    kept = words < top
+    lie = (words - top) // step  # wraps where the rank is kept, and is not used there
+    rejected = ~kept & (lie >= alphabet - np.uint64(1))
+    lie = lie + (lie >= ranks)
+    return np.where(rejected, np.uint64(0), np.where(kept, ranks, lie)), rejected
+
+
+def uniform_below(
+    words: npt.NDArray[np.uint64], count: npt.NDArray[np.uint64], *, bits: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Uniform integers below count, one from each word, and a mask of the words to be drawn again (integer 0 there).
+
+    The words are cut into `count` stretches of equal length, so no integer is favoured; what remains is rejected.
+    Using 2^bits - 1 for 2^bits keeps within a word and only shortens the stretches when count is a power of two.
+    """
+    drawn = words // (np.uint64(2**bits - 1) // count)
+    rejected = drawn >= count
+    return np.where(rejected, np.uint64(0), drawn), rejected

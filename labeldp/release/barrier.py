@@ -1,0 +1,77 @@
+"""The barrier: the one function that reads true labels and emits noisy ones."""
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms import Mechanism
+from labeldp.mechanisms.mechanism import checked_labels
+from labeldp.release.noisy_labels import NoisyLabels
+from labeldp.release.randomness import Source, SystemSource
+from labeldp.release.sampling import sample
+
+
+def privatize(
+    mechanism: Mechanism,
+    labels: npt.ArrayLike,
+    *,
+    prior: npt.ArrayLike | None = None,
+    source: Source | None = None,
+) -> NoisyLabels:
+    """Releases one noisy label for each true label.
+
+    Everything public (candidates, sizes) is decided before a label is read; then the labels are checked once against the
+    public domain; nothing after that can fail because of a label.
+
+    Args:
+        mechanism: any mechanism of `labeldp`.
+        labels: (n,) integers in 0 .. num_classes - 1: a list, a Series, an array, also read-only or strided; n = 0 is fine.
+        prior: (n, K) class probabilities of each item, or one row (K,) for all; rows need not sum to 1. It must not depend on the
+            labels that are released here. Needed by selective mechanisms.
+        source: where randomness comes from; a fresh `SystemSource` by default.
+
+    Returns:
+        The noisy labels, with their likelihoods and their accounting event. Order and number of items are kept.
+
+    Raises:
+        TypeError, ValueError: bad parameters, prior or labels. No message holds a label.
+
+    Privacy:
+        epsilon-DP for each label (the label of one item may change; features, number and order are the same), given a prior
+        that does not depend on it. A label given to a second call pays again.
+    """
+    plan = mechanism.plan(prior, _length(labels))
+    source = SystemSource() if source is None else source
+    checked = checked_labels(labels, mechanism.num_classes)
+    values = np.empty(*_shape_and_type(mechanism, checked))
+    sample(mechanism, checked, plan, source, values)
+    event = mechanism.event(plan)
+    return NoisyLabels(
+        mechanism=mechanism,
+        values=values,
+        candidates=plan.candidates,
+        event=event if source.secure else accounting.Seeded(event),
+    )
+
+
+def _length(labels: npt.ArrayLike) -> int:
+    """Number of labels, from the shape alone."""
+    try:
+        shape = np.shape(labels)
+    except (ValueError, TypeError):
+        raise TypeError("Expected labels of shape (n,), got something that is not a rectangular array.") from None
+    if len(shape) != 1:
+        raise ValueError(f"Expected labels of shape (n,), got {shape}.")
+    return shape[0]
+
+
+def _shape_and_type(
+    mechanism: Mechanism, labels: npt.NDArray[np.integer]
+) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type of the answers: the labels' own integer type where it holds every output, else the next wider."""
+    if mechanism.set_valued:
+        return (len(labels), mechanism.num_classes), np.dtype(np.bool_)
+    largest = mechanism.num_outputs - 1
+    integers = (labels.dtype, *map(np.dtype, (f"{labels.dtype.kind}{size}" for size in (1, 2, 4, 8))))
+    fitting = [dtype for dtype in integers if np.iinfo(dtype).max >= largest and dtype.itemsize >= labels.dtype.itemsize]
+    return (len(labels),), fitting[0].newbyteorder("=")

@@ -1,0 +1,129 @@
+"""Noisy labels: what leaves the barrier, with everything needed to learn from them and nothing of the true labels."""
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp import mechanisms
+from labeldp.mechanisms import Mechanism, Plan
+from labeldp.mechanisms.prior import integer_weights, prior_rows
+
+FORMAT = "labeldp noisy labels 1"
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """The release of n labels. All of it is public.
+
+    Attributes:
+        mechanism: what answered.
+        values: (n,) integers, or (n, K) bool where an answer is a set of classes.
+        candidates: (n, K) bool, the classes each item could be answered in; None where that is all of them.
+        event: what happened, for the accountant.
+    """
+
+    mechanism: Mechanism
+    values: npt.NDArray[Any]
+    candidates: npt.NDArray[np.bool_] | None
+    event: accounting.Event
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"NoisyLabels({len(self)} items, {self.mechanism!r})"
+
+    def likelihood(self) -> npt.NDArray[np.float64]:
+        """Q_i(values[i] | c), the probability of what was released if the label were c; (n, K). What a learner trains on."""
+        return self.mechanism.likelihood(self.values, Plan(len(self), self.candidates))
+
+    def posterior(self, prior: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The law of each label given what was released, by Bayes' rule from a prior (n, K) or (K,); rows sum to 1.
+
+        Raises:
+            ValueError, TypeError: a prior of another shape, or one that is not finite, non-negative and positive somewhere.
+        """
+        rows = checked_prior(prior, len(self), self.mechanism.num_classes)
+        joint = self.likelihood() * (rows / rows.max(axis=1, keepdims=True))
+        return joint / joint.sum(axis=1, keepdims=True)
+
+    def guarantee(self, *, unit: Literal["label", "answer", "record"], delta: float = 0.0) -> accounting.Guarantee:
+        """What may be said about this release alone; people's labels for unit "label", a teacher's answers otherwise."""
+        about: Literal["people", "teacher"] = "people" if unit == "label" else "teacher"
+        return accounting.guarantee(accounting.Transcript([self.event], about=about), unit=unit, delta=delta)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes values, candidates, event and a manifest to one .npz file; plain arrays and JSON, no pickle."""
+        manifest = {
+            "format": FORMAT,
+            "mechanism": {"name": type(self.mechanism).__name__, **asdict(self.mechanism)},  # pyright: ignore
+            "event": accounting.event_to_dict(self.event),
+            "items": len(self),
+        }
+        arrays = {"values": self.values, "manifest": np.array(json.dumps(manifest))}
+        if self.candidates is not None:
+            arrays["candidates"] = np.packbits(self.candidates, axis=1)
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "NoisyLabels":
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a file of noisy labels, or a damaged one.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"Expected a file of noisy labels, found none at {path}.")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return _assembled(arrays)
+        except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"Expected a file written by NoisyLabels.save at {path}, got another or a damaged one: {error}") from None
+
+
+def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
+    manifest = json.loads(str(arrays["manifest"]))
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"format {manifest['format']!r} instead of {FORMAT!r}")
+    parameters = dict(manifest["mechanism"])
+    name = parameters.pop("name")
+    kinds = {kind.__name__: kind for kind in mechanisms.ALL}
+    if name not in kinds:
+        raise ValueError(f"unknown mechanism {name!r}")
+    mechanism = kinds[name](**parameters)
+    values, candidates = arrays["values"], None
+    if "candidates" in arrays:
+        candidates = np.unpackbits(arrays["candidates"], axis=1, count=mechanism.num_classes).astype(np.bool_)
+    event = accounting.event_from_dict(manifest["event"])
+    noisy = NoisyLabels(mechanism, values, candidates, event)
+    lengths = {manifest["items"], len(values)} | (set() if candidates is None else {len(candidates)})
+    if len(lengths) != 1 or not _possible(noisy):
+        raise ValueError("values, candidates and manifest do not belong together")
+    return noisy
+
+
+def _possible(noisy: NoisyLabels) -> bool:
+    """Whether the values are outputs of the mechanism at all."""
+    mechanism, values = noisy.mechanism, noisy.values
+    if mechanism.set_valued:
+        return values.dtype == np.bool_ and values.shape == (len(noisy), mechanism.num_classes)
+    in_range = values.ndim == 1 and values.dtype.kind in "iu" and bool(np.all((values >= 0) & (values < mechanism.num_outputs)))
+    return in_range and (noisy.candidates is None or bool(noisy.candidates.any(axis=1).all()))
+
+
+def checked_prior(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.float64]:
+    """A prior of shape (n, K) or (K,) whose rows are distributions up to scale, as float64 (n, K)."""
+    rows = prior_rows(prior, num_items, num_classes)
+    integer_weights(rows)
+    return rows.astype(np.float64)

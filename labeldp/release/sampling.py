@@ -1,0 +1,40 @@
+"""The loop between a source of words and a mechanism: draw, choose, draw again what was rejected."""
+
+import numpy as np
+import numpy.typing as npt
+
+from labeldp.mechanisms import Mechanism, Plan
+from labeldp.mechanisms.thresholds import WORD_BITS
+from labeldp.release.randomness import Source
+
+CHUNK_BYTES = 16 * 2**20
+
+
+def sample(
+    mechanism: Mechanism,
+    labels: npt.NDArray[np.integer],
+    plan: Plan,
+    source: Source,
+    out: npt.NDArray[np.generic],
+) -> None:
+    """Answers every item and writes the answers to `out`, (n,) or (n, K), a bounded number of rows at a time."""
+    row_bytes = 8 * (mechanism.num_words + 4 * (out.shape[1] if out.ndim == 2 else 1))
+    if plan.candidates is not None:
+        row_bytes += 16 * mechanism.num_classes
+    for chunk in plan.chunks(max(1, CHUNK_BYTES // row_bytes)):
+        out[chunk] = _sample_chunk(mechanism, labels[chunk].astype(np.int64), plan[chunk], source)
+
+
+def _sample_chunk(
+    mechanism: Mechanism, labels: npt.NDArray[np.int64], plan: Plan, source: Source
+) -> npt.NDArray[np.generic]:
+    values, rejected = mechanism.choose(_word_rows(mechanism, source, plan.num_items), labels, plan, WORD_BITS)
+    while rejected.any():
+        again = np.flatnonzero(rejected)
+        words = _word_rows(mechanism, source, len(again))
+        values[again], rejected[again] = mechanism.choose(words, labels[again], plan[again], WORD_BITS)
+    return values
+
+
+def _word_rows(mechanism: Mechanism, source: Source, num_items: int) -> npt.NDArray[np.uint64]:
+    return source.words(num_items * mechanism.num_words).reshape(num_items, mechanism.num_words)

@@ -1,0 +1,323 @@
+"""Laws that every mechanism obeys, proved by enumerating the sampler that ships; each has a twin that must fail."""
+
+import inspect
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import labeldp
+from labeldp.mechanisms import ALL, Plan
+from labeldp.mechanisms.thresholds import exponential_below, thresholds
+from labeldp.testing import enumerate_channel, largest_ratio
+from tests import oracles
+from tests.strategies import FULL_RANGE_EPSILONS, Case, cases, prior_rows
+
+STEADY = settings(deadline=None, max_examples=150)
+
+
+def published_law(case: Case, ratio: Fraction) -> list[list[Fraction]]:
+    mechanism = case.mechanism
+    match mechanism:
+        case labeldp.SelectiveRandomizedResponse():
+            candidates = mechanism.candidates(case.prior_row)[0].tolist()
+            return oracles.selective(ratio, candidates, mechanism.outside)
+        case labeldp.SubsetSelection():
+            return oracles.subset_selection(ratio, mechanism.num_classes, mechanism.size)
+        case _:
+            return oracles.randomized_response(ratio, mechanism.num_classes)
+
+
+def check_never_more_than_epsilon(case: Case) -> None:
+    ratio = largest_ratio(enumerate_channel(case.mechanism, prior_row=case.prior_row))
+    assert ratio is not None, "an answer is possible for one label and impossible for another: epsilon is infinite"
+    assert ratio <= oracles.exponential_bracket(case.mechanism.epsilon)[0]
+
+
+def check_published_law(case: Case) -> None:
+    channel = enumerate_channel(case.mechanism, prior_row=case.prior_row)
+    lies = [min(q for q in row if q) for row in channel]
+    truths = [max(row) for row in channel]
+    ratio = max(t / lie for t, lie in zip(truths, lies, strict=True))
+    assert channel == published_law(case, ratio)
+
+
+@STEADY
+@given(cases())
+def test_never_more_than_epsilon(case: Case) -> None:
+    check_never_more_than_epsilon(case)
+
+
+@STEADY
+@given(cases())
+def test_every_channel_is_the_published_law(case: Case) -> None:
+    check_published_law(case)
+
+
+@STEADY
+@given(cases())
+def test_channel_response_and_likelihood_are_one_law(case: Case) -> None:
+    mechanism, prior = case.mechanism, case.prior_row
+    channel = mechanism.channel(prior)
+    labels = np.arange(mechanism.num_classes)
+    assert channel.shape == (mechanism.num_classes, mechanism.num_outputs)
+    np.testing.assert_allclose(channel.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(mechanism.response(labels, np.tile(prior, (len(labels), 1))), channel)
+    plan = mechanism.plan(prior, 1)[np.zeros(mechanism.num_outputs, dtype=np.intp)]
+    reachable = channel.any(axis=0)
+    likelihood = mechanism.likelihood(mechanism.outputs(), plan)
+    np.testing.assert_array_equal(likelihood[reachable], channel.T[reachable])
+    exact = published_law(case, oracles.exponential_bracket(mechanism.epsilon)[0])
+    np.testing.assert_allclose(channel, np.array([[float(q) for q in row] for row in exact]), rtol=1e-12)
+
+
+@STEADY
+@given(cases(FULL_RANGE_EPSILONS))
+def test_response_needs_no_more_than_epsilon(case: Case) -> None:
+    channel = case.mechanism.channel(case.prior_row)
+    used = channel[:, channel.any(axis=0)]
+    assert (used > 0).all()
+    assert np.log(used.max(axis=0) / used.min(axis=0)).max() <= case.mechanism.epsilon * (1 + 1e-12) + 1e-12
+
+
+# The twins: broken mechanisms that the same checks must catch.
+
+
+class RoundsUp(labeldp.RandomizedResponse):
+    """One word more for the truth."""
+
+    def choose(self, words, labels, plan, bits):
+        values, rejected = super().choose(words, labels, plan, bits)
+        top, step = thresholds(self.epsilon, 1, self.num_classes - 1, bits)
+        stolen = (words[:, 0] >= top) & (words[:, 0] < top + max(1, step // 4))
+        return np.where(stolen, labels, values), rejected
+
+
+class LieMayBeTheTruth(labeldp.RandomizedResponse):
+    """The lie is uniform over all classes instead of the others, with the thresholds for the others."""
+
+    def choose(self, words, labels, plan, bits):
+        values, rejected = super().choose(words, np.zeros_like(labels), plan, bits)
+        return np.where(values == 0, labels, values), rejected
+
+
+class KeepsOutsiders(labeldp.SelectiveRandomizedResponse):
+    """A label that is not a candidate is answered with the first candidate."""
+
+    def choose(self, words, labels, plan, bits):
+        values, rejected = super().choose(words, labels, plan, bits)
+        outside = ~plan.candidates[np.arange(len(labels)), labels]
+        return np.where(outside, plan.candidates.argmax(axis=1), values), rejected & ~outside
+
+
+class OutsidersLeaveTheSet(labeldp.SelectiveRandomizedResponse):
+    """A label that is not a candidate is answered uniformly over all classes."""
+
+    def choose(self, words, labels, plan, bits):
+        values, rejected = super().choose(words, labels, plan, bits)
+        outside = ~plan.candidates[np.arange(len(labels)), labels]
+        return np.where(outside, (words[:, 0] % np.uint64(self.num_classes)).astype(np.int64), values), rejected & ~outside
+
+
+class ForcesTheTruthIn(labeldp.SubsetSelection):
+    """The coin is heavier than it should be."""
+
+    def _coin(self, words, bits):
+        included, rejected = super()._coin(words, bits)
+        return included | (words % np.uint64(2) == 0), rejected
+
+
+PRIOR = np.array([0.6, 0.3, 0.1, 0.0])
+MUTANTS = [
+    RoundsUp(1.0, 4),
+    LieMayBeTheTruth(1.0, 4),
+    KeepsOutsiders(1.0, 4, size=2),
+    OutsidersLeaveTheSet(1.0, 4, size=2),
+    ForcesTheTruthIn(1.0, 4),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: type(m).__name__)
+def test_a_broken_sampler_is_caught(mutant) -> None:
+    with pytest.raises(AssertionError):
+        check_never_more_than_epsilon(Case(mutant, PRIOR))
+        check_published_law(Case(mutant, PRIOR))
+
+
+# Thresholds at the width in use.
+
+
+@settings(deadline=None, max_examples=400)
+@given(FULL_RANGE_EPSILONS, st.integers(1, 40), st.integers(1, 5000), st.sampled_from([8, 12, 64]))
+def test_thresholds_never_exceed_epsilon(epsilon: float, heavy: int, light: int, bits: int) -> None:
+    low, high = oracles.exponential_bracket(epsilon)
+    if bits < 64 and 2**bits - 1 < high * heavy + light:
+        return
+    top, step = thresholds(epsilon, heavy, light, bits)
+    assert 1 <= step <= top
+    assert Fraction(top, step) <= low
+    assert heavy * top + light * step < 2**bits
+    if bits == 64:
+        assert Fraction(top, step) >= high * (1 - Fraction(1, 2**53)) - Fraction(1, step)
+
+
+def test_flooring_the_top_first_would_exceed_epsilon() -> None:
+    """The twin: the other order of roundings is unsafe for most epsilons, and this test's oracle sees it."""
+    above = 0
+    for epsilon in np.linspace(0.1, 4, 100):
+        ratio = exponential_below(float(epsilon))
+        top = int(2**64 * ratio / (ratio + 9))
+        step = (2**64 - top) // 9
+        above += Fraction(top, step) > oracles.exponential_bracket(float(epsilon))[1]
+    assert above > 20
+
+
+def intervals(mechanism, label: int, prior_row: np.ndarray) -> dict[int, int]:
+    """Words of each output at 64 bits, counted from the boundaries where the answer changes; found by bisection."""
+    plan = mechanism.plan(prior_row, 1)
+
+    def answer(word: int) -> int:
+        values, rejected = mechanism.choose(np.array([[word]], dtype=np.uint64), np.array([label]), plan, 64)
+        return -1 if rejected[0] else int(values[0])
+
+    counts: dict[int, int] = {}
+    start = 0
+    while start < 2**64:
+        low, high = start, 2**64  # the answer at low is that of start; find where it ends
+        step = 1
+        while low + step < 2**64 and answer(low + step) == answer(start):
+            low, step = low + step, step * 2
+        high = min(2**64, low + step)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if answer(middle) == answer(start) else (low, middle)
+        counts[answer(start)] = counts.get(answer(start), 0) + high - start
+        start = high
+    return counts
+
+
+@settings(deadline=None, max_examples=40)
+@given(cases(FULL_RANGE_EPSILONS).filter(lambda case: case.mechanism.num_words == 1))
+def test_word_intervals_at_full_width_are_the_law(case: Case) -> None:
+    mechanism = case.mechanism
+    rows = []
+    for label in range(mechanism.num_classes):
+        counts = intervals(mechanism, label, case.prior_row)
+        accepted = sum(count for value, count in counts.items() if value >= 0)
+        rows.append([Fraction(counts.get(o, 0), accepted) for o in range(mechanism.num_outputs)])
+    ratio = largest_ratio(rows)
+    assert ratio is not None
+    assert ratio <= mechanism.realized_ratio() <= oracles.exponential_bracket(mechanism.epsilon)[0]
+    own = max((max(row) / min(q for q in row if q) for row in rows), default=Fraction(1))
+    assert rows == published_law(case, own)
+
+
+# Selection.
+
+
+def test_selection_takes_no_label() -> None:
+    for mechanism in ALL:
+        for method in ("plan", "candidates"):
+            if hasattr(mechanism, method):
+                names = inspect.signature(getattr(mechanism, method)).parameters
+                assert not {"label", "labels", "y", "values"} & set(names)
+
+
+def brute_force_accuracy(row: np.ndarray, epsilon: float) -> Fraction:
+    """The largest P[output = label] over all sizes, times the weight of the row, exactly."""
+    ratio = Fraction(float(np.exp(epsilon)))
+    ordered = sorted((Fraction(float(p)) for p in row), reverse=True)
+    return max(sum(ordered[:k]) * ratio / (ratio + k - 1) for k in range(1, len(row) + 1))
+
+
+@STEADY
+@given(st.data(), st.integers(2, 8), FULL_RANGE_EPSILONS)
+def test_accuracy_size_is_the_best_of_all_sizes(data, num_classes: int, epsilon: float) -> None:
+    row = data.draw(prior_rows(num_classes))
+    row = row / row.max()
+    mechanism = labeldp.SelectiveRandomizedResponse(epsilon, num_classes)
+    mask = mechanism.candidates(row)[0]
+    ratio = Fraction(float(np.exp(epsilon)))
+    reached = sum(Fraction(float(p)) for p in row[mask]) * ratio / (ratio + int(mask.sum()) - 1)
+    assert reached >= brute_force_accuracy(row, epsilon) * (1 - Fraction(1, 10**9))
+    assert mask.any()
+    assert not mask[row == 0].any()
+    assert row[mask].min() >= row[~mask].max(initial=0) * (1 - 1e-11)
+
+
+def mutual_information(channel: np.ndarray, prior: np.ndarray) -> float:
+    joint = channel * (prior / prior.sum())[:, None]
+    output = joint.sum(axis=0)
+    cells = joint > 0
+    return float((joint[cells] * np.log(joint[cells] / ((joint.sum(axis=1)[:, None] * output)[cells]))).sum())
+
+
+@STEADY
+@given(st.data(), st.integers(2, 7), st.floats(0.01, 8), st.sampled_from(["uniform", "other"]))
+def test_information_size_is_the_best_of_all_sizes(data, num_classes: int, epsilon: float, outside) -> None:
+    row = data.draw(prior_rows(num_classes)).astype(np.float64)
+    row = row / row.max()
+    best = labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size="information", outside=outside)
+    reached = mutual_information(best.channel(row), row)
+    positive = int((row > 0).sum())
+    k = int(best.candidates(row)[0].sum())
+    assert 1 <= k <= positive
+    assert k >= min(2, positive)
+    for size in range(2, positive + 1):
+        other = labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside=outside)
+        assert reached >= mutual_information(other.channel(row), row) - 1e-9
+
+
+@STEADY
+@given(st.data(), st.integers(2, 8), FULL_RANGE_EPSILONS)
+def test_integer_size_is_obeyed(data, num_classes: int, epsilon: float) -> None:
+    row, size = data.draw(prior_rows(num_classes)), data.draw(st.integers(1, num_classes))
+    mask = labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size).candidates(row)[0]
+    assert mask.sum() == size
+    assert set(row[mask] > 0) == {True} or mask[row > 0].all()
+
+
+@STEADY
+@given(st.data(), st.integers(2, 6), st.floats(0, 8), st.sampled_from([1e-6, 3.0, 1024.0]))
+def test_the_scale_of_a_prior_does_not_matter(data, num_classes: int, epsilon: float, scale: float) -> None:
+    row = data.draw(st.lists(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]), min_size=num_classes, max_size=num_classes))
+    row = np.array(row)
+    if not row.any():
+        row[0] = 1.0
+    for size in ("accuracy", "information", 1):
+        mechanism = labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size)
+        np.testing.assert_array_equal(mechanism.candidates(row), mechanism.candidates(row * scale))
+
+
+def test_ties_go_by_index() -> None:
+    for size, expected in ((1, [0]), (2, [0, 1]), (3, [0, 1, 2])):
+        mask = labeldp.SelectiveRandomizedResponse(1.0, 4, size=size).candidates(np.ones(4))[0]
+        assert np.flatnonzero(mask).tolist() == expected
+    assert labeldp.SelectiveRandomizedResponse(0.0, 4).candidates([0.2, 0.4, 0.4, 0.0])[0].tolist() == [False, True, False, False]
+
+
+def test_one_positive_class_leaves_one_candidate() -> None:
+    for size in ("accuracy", "information"):
+        mask = labeldp.SelectiveRandomizedResponse(1.0, 4, size=size).candidates([0.0, 0.0, 3.0, 0.0])[0]
+        assert np.flatnonzero(mask).tolist() == [2]
+
+
+def test_one_item_does_not_change_the_candidates_of_another() -> None:
+    rng = np.random.default_rng(0)
+    prior = rng.dirichlet(np.full(6, 0.4), size=50)
+    for size in ("accuracy", "information", 3):
+        mechanism = labeldp.SelectiveRandomizedResponse(1.0, 6, size=size)
+        alone = np.concatenate([mechanism.candidates(row) for row in prior])
+        np.testing.assert_array_equal(mechanism.candidates(prior), alone)
+
+
+def test_subset_selection_with_too_many_outputs_names_likelihood() -> None:
+    mechanism = labeldp.SubsetSelection(1.0, 100)
+    with pytest.raises(TypeError, match="likelihood"):
+        mechanism.channel()
+    values = np.zeros((1, 100), dtype=bool)
+    values[0, : mechanism.size] = True
+    row = mechanism.likelihood(values, Plan(1))[0]
+    assert row[0] / row[-1] == pytest.approx(np.e)

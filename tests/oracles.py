@@ -1,0 +1,54 @@
+"""Independent statements of the published laws, in exact rationals; nothing here is imported from the code under test."""
+
+from fractions import Fraction
+from itertools import combinations
+from math import comb
+
+
+def exponential_bracket(epsilon: float, terms: int = 400) -> tuple[Fraction, Fraction]:
+    """Rationals below and above e^epsilon, by the Taylor series of e^(epsilon / 2^s) and repeated squaring."""
+    halvings = max(0, int(epsilon).bit_length())
+    x = Fraction(epsilon) / 2**halvings  # below 1
+    scale = 2**300
+    low = high = Fraction(0)
+    term = Fraction(1)
+    for n in range(1, terms):
+        low += Fraction(int(term * scale), scale)
+        high += Fraction(int(term * scale) + 1, scale)
+        term = term * x / n
+        term = Fraction(int(term * 2**600) + 1, 2**600) if term.denominator > 2**600 else term
+        if term < Fraction(1, 2**310):
+            break
+    low, high = low - Fraction(terms, 2**598), high + 2 * term
+    for _ in range(halvings):
+        low, high = low * low, high * high
+    return max(Fraction(1), low), high
+
+
+def randomized_response(ratio: Fraction, num_classes: int) -> list[list[Fraction]]:
+    total = ratio + num_classes - 1
+    return [[(ratio if o == y else 1) / total for o in range(num_classes)] for y in range(num_classes)]
+
+
+def selective(ratio: Fraction, candidates: list[bool], outside: str) -> list[list[Fraction]]:
+    """The law of selective randomized response on the given candidates, at the given ratio instead of e^epsilon."""
+    num_classes, k = len(candidates), sum(candidates)
+    rows = []
+    for y in range(num_classes):
+        if outside == "uniform":
+            if candidates[y]:
+                row = [Fraction(c) * (ratio if o == y else 1) / (ratio + k - 1) for o, c in enumerate(candidates)]
+            else:
+                row = [Fraction(c) / k for c in candidates]
+        else:
+            outputs = [*candidates, k < num_classes]
+            truth = y if candidates[y] else num_classes
+            row = [Fraction(c) * (ratio if o == truth else 1) / (ratio + sum(outputs) - 1) for o, c in enumerate(outputs)]
+        rows.append(row)
+    return rows
+
+
+def subset_selection(ratio: Fraction, num_classes: int, size: int) -> list[list[Fraction]]:
+    total = ratio * comb(num_classes - 1, size - 1) + comb(num_classes - 1, size)
+    sets = list(combinations(range(num_classes), size))
+    return [[(ratio if y in s else Fraction(1)) / total for s in sets] for y in range(num_classes)]
