@@ -28,8 +28,7 @@ from accounting.rounding import float_up
 from accounting.three_point import Group, dominating
 
 Split: TypeAlias = Literal["one part", "all parts"]
-"""What one protected thing may have touched of a Disjoint: one of its parts (label, answer), or all
-(record)."""
+"""How much of a Disjoint one protected thing may have touched: one part (label, answer), or all (record)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ class Composed:
         return Composed(self.loss.self_compose(count), self.epsilon * count, self.delta * count)
 
     def either(self, other: Composed) -> Composed:
-        """Returns something that loses at least as much as either, also when earlier outputs chose between
-        them.
+        """Returns what loses at least as much as either, also when earlier outputs chose between them.
 
         Uses are paired from the largest epsilon down, and each pair is replaced by one use that dominates
         both.
@@ -63,21 +61,25 @@ class Composed:
         loss = PrivacyLoss(tuple(_pairwise(self.loss.groups, other.loss.groups)))
         return Composed(loss, max(self.epsilon, other.epsilon), max(self.delta, other.delta))
 
-    @property
-    def smallest_delta(self) -> float:
-        """The least delta at which an epsilon holds, rounded up."""
-        return float_up(self.delta)
-
     def epsilon_at(self, delta: float) -> float:
-        """Returns an epsilon that holds at `delta`, infinity where the certificates alone need a larger
-        delta.
+        """Returns an epsilon that holds at `delta`; infinity where there is none, see `obstacle`.
 
         Error: on the upper side.
         """
         if self.delta > Fraction(delta):
             return math.inf
         left = -float_up(self.delta - Fraction(delta))
-        return float_up(Fraction(float(self.loss.epsilon(left).upper)) + self.epsilon)
+        known = float(self.loss.epsilon(left).upper)
+        return known if math.isinf(known) else float_up(Fraction(known) + self.epsilon)
+
+    def obstacle(self, delta: float) -> str:
+        """Returns why no epsilon holds at `delta`, and what to change."""
+        if self.delta > Fraction(delta):
+            return (
+                "the certificates it rests on have a delta of their own: "
+                f"ask for delta >= {float_up(self.delta)!r}"
+            )
+        return "the epsilons add up to more than a number can hold: use smaller ones, or fewer"
 
 
 def compose(event: Event, *, disjoint: Split) -> Composed:

@@ -14,11 +14,10 @@ from accounting.three_point import Group
 
 @dataclass(frozen=True)
 class RandomizedResponse:
-    """K-ary randomized response: the true class with probability E/(E+K-1), any other with 1/(E+K-1), E =
-    e^epsilon.
+    """K-ary randomized response: the true class with probability E/(E+K-1), any other with 1/(E+K-1).
 
-    Neighbours differ in the value that is randomized. A selective mechanism is one with its output alphabet
-    as K.
+    E = e^epsilon. Neighbours differ in the value that is randomized. A selective mechanism is one with its
+    output alphabet as K.
 
     Args:
         epsilon: >= 0.
@@ -46,10 +45,9 @@ class RandomizedResponse:
 
 @dataclass(frozen=True)
 class SubsetSelection:
-    """Subset selection: a set of w of K classes, weighted E = e^epsilon if it holds the true class and 1 if
-    not.
+    """Subset selection: a set of w of K classes, weighted E if it holds the true class and 1 if not.
 
-    Neighbours differ in the value that is randomized.
+    E = e^epsilon. Neighbours differ in the value that is randomized.
 
     Args:
         epsilon: >= 0.
@@ -109,8 +107,7 @@ class PureDP:
 
 @dataclass(frozen=True)
 class ApproximateDP:
-    """A certificate: (epsilon, delta)-DP, for the neighbours its own proof speaks of; both add in
-    composition.
+    """A certificate: (epsilon, delta)-DP for the neighbours its own proof speaks of; both add up.
 
     Args:
         epsilon: >= 0.
@@ -144,8 +141,9 @@ class Sequence:
 
 @dataclass(frozen=True, init=False)
 class Disjoint:
-    """Items split publicly between events; each item saw exactly one of them. Equal events are merged and
-    sorted.
+    """Items split publicly between events; each item saw exactly one of them.
+
+    Equal events are merged, and all are sorted: equal contents make equal values.
 
     Args:
         events: one event for each part of the items; none means that there was no item.
@@ -245,8 +243,7 @@ def _alphabet(value: object, *, least: int = 1) -> int:
 
 
 def _order(item: tuple[Event, int]) -> tuple[str, tuple[float, ...], str]:
-    """Sorts by kind, then by numbers, then by text: one order for equal contents, whatever the input
-    order."""
+    """Sorts by kind, then by numbers, then by text."""
     event = item[0]
     numbers = tuple(value for value in vars(event).values() if isinstance(value, int | float))
     return type(event).__name__, numbers, repr(event)

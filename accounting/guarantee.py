@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any, Literal, TypeAlias, assert_never
 
 from accounting import arguments
@@ -78,19 +79,19 @@ class Guarantee:
 
     def explain(self) -> str:
         """Returns the sentence for a report, with the unit in words."""
-        about = f"{self.unit} ({UNITS[self.unit]})"
+        about = f"Per {self.unit} ({UNITS[self.unit]})"
+        epsilon, delta = _rounded_up(self.epsilon), _rounded_up(self.delta)
         if self.holds:
-            return f"Per {about}: ({self.epsilon:.6g}, {self.delta:.6g})-differentially private: {self.why}."
+            return f"{about}: ({epsilon}, {delta})-differentially private: {self.why}."
         if math.isinf(self.epsilon):
-            return f"Per {about}: no guarantee: {self.why}."
-        return (
-            f"Per {about}: no guarantee; epsilon {self.epsilon:.6g} at delta {self.delta:.6g} is {self.why}."
-        )
+            return f"{about}: no guarantee: {self.why}."
+        return f"{about}: no guarantee; epsilon {epsilon} at delta {delta} is {self.why}."
 
 
 def guarantee(transcript: Transcript, *, unit: Unit, delta: float = 0.0) -> Guarantee:
-    """Returns what may be promised about one unit. Units are never added, compared or minimised with one
-    another.
+    """Returns what may be promised about one unit.
+
+    Units are never added, compared or minimised with one another.
 
     Args:
         transcript: what happened.
@@ -149,7 +150,7 @@ def composed_if_independent(transcript: Transcript, *, delta: float = 0.0) -> Gu
     composed = compose(transcript.events, disjoint="all parts")
     epsilon = composed.epsilon_at(share)
     if math.isinf(epsilon):
-        return Guarantee("record", False, epsilon, share, _ask_for(composed.smallest_delta))
+        return Guarantee("record", False, epsilon, share, composed.obstacle(share))
     if transcript.pool == "independent":
         return Guarantee("record", True, epsilon, share, INDEPENDENT)
     return Guarantee("record", False, epsilon, share, SUPPOSED)
@@ -173,13 +174,12 @@ def _one_item(transcript: Transcript, unit: Unit, delta: float, why: str) -> Gua
     composed = compose(transcript.events, disjoint="one part")
     epsilon = composed.epsilon_at(delta)
     if math.isinf(epsilon):
-        return Guarantee(unit, False, epsilon, delta, _ask_for(composed.smallest_delta))
+        return Guarantee(unit, False, epsilon, delta, composed.obstacle(delta))
     return Guarantee(unit, True, epsilon, delta, why)
 
 
 def _record(transcript: Transcript, delta: float) -> Guarantee:
-    """Takes the better of the two roads to a record: the teacher's certificate, and composition of all
-    answers."""
+    """Takes the better of two roads to a record: the teacher's certificate, or composing all answers."""
     if transcript.about == "people":
         return Guarantee("record", False, math.inf, delta, PERSON)
     roads: list[Guarantee] = []
@@ -187,7 +187,7 @@ def _record(transcript: Transcript, delta: float) -> Guarantee:
         composed = compose(transcript.teacher, disjoint="all parts")
         epsilon = composed.epsilon_at(delta)
         holds = not math.isinf(epsilon)
-        why = CERTIFIED if holds else _ask_for(composed.smallest_delta)
+        why = CERTIFIED if holds else composed.obstacle(delta)
         roads.append(Guarantee("record", holds, epsilon, delta, why))
     if transcript.pool == "independent":
         roads.append(composed_if_independent(transcript, delta=delta))
@@ -196,5 +196,6 @@ def _record(transcript: Transcript, delta: float) -> Guarantee:
     return min(roads, key=lambda road: (not road.holds, road.epsilon))
 
 
-def _ask_for(delta: float) -> str:
-    return f"the certificates it rests on have a delta of their own: ask for delta >= {delta!r}"
+def _rounded_up(value: float) -> str:
+    """Returns six significant digits, never less than the value."""
+    return f"{float(Context(prec=6, rounding=ROUND_CEILING).create_decimal(repr(value))):.6g}"

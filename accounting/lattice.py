@@ -8,9 +8,15 @@ and inside a cell, for `epsilon = i step - gap` with `0 <= gap <= step`,
 
     delta(epsilon) = sum_j P_j (1 - e^(epsilon - j step))_+ = D_i + (1 - e^-gap) B_i,
 
-which is inverted in closed form. Every term is positive, so relative errors only add up: see
-`Table.roundings`. Mass dropped from the law (windows of a convolution) raises delta by at most itself, and is
-added to the upper side.
+which is inverted in closed form. Every term is positive, so relative errors only add up. Mass dropped from
+the law (windows of a convolution) raises delta by at most itself, and is added to the upper side.
+
+Error: with n uses, `P` carries 23n + 16 roundings (`trinomial`), `B` at most 6 for each of at most 21
+doublings (one library call, one product, one sum), the running sum at most n, `1 - e^-step` five, an answer
+at most ten: fewer than 24n + 256, so `relative(24n + 256)` bounds the relative error of every delta, 2.7e-9
+at n = 10^6. A convolution of windows adds the shorter length and 2, the half below zero 2048. What underflows
+is below 2^-1970 an entry and is added to the dropped mass. An epsilon is found on the curve raised (or
+lowered) by all of it.
 """
 
 from __future__ import annotations

@@ -230,6 +230,5 @@ def _each(answer: Callable[[object], Pair], name: str, values: ArrayLike) -> Bou
 
 
 def _tolerance(delta: float) -> int:
-    """Returns the bits of mass a window may drop for this delta, in steps of 64, so that tables are
-    shared."""
+    """Returns the bits of mass a window may drop for this delta; in steps of 64, so tables are shared."""
     return 64 * math.ceil((48 - math.log2(delta)) / 64)

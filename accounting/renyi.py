@@ -22,7 +22,9 @@ Weighted = tuple[float, float, int]
 """Epsilon, probability q of the loss `+epsilon`, and count of the equal losses of one group."""
 
 ERROR = relative(4096)
-"""Relative error of a divergence. With z = s (e^x - 1), where `middle <= 2^54` gives s >= 2^-56 as soon as x
+"""Relative error of a divergence.
+
+With z = s (e^x - 1), where `middle <= 2^54` gives s >= 2^-56 as soon as x
 >= 1: z carries at most 2x + 12 + 2 LIBRARY roundings; log1p divides that by at least max(1, x - 40), and x
 beyond 700 is summed as x + log(s) >= 600 instead. No step subtracts, so 164 + one sum per group stay below
 4096."""

@@ -27,7 +27,7 @@ def float_up(exact: Fraction) -> float:
     try:
         near = float(exact)
     except OverflowError:
-        near = math.copysign(math.inf, exact)
+        near = math.inf if exact > 0 else -math.inf
     if math.isinf(near):
         return near if near > 0 else -math.nextafter(math.inf, 0.0)
     return near if Fraction(near) >= exact else math.nextafter(near, math.inf)

@@ -34,8 +34,10 @@ def discriminator(teacher: nn.Module) -> Iterator[Callable[[Tensor], tuple[Tenso
 
     def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         (values,) = inputs  # (n, channels, ...)
-        variance, mean = torch.var_mean(values, dim=[d for d in range(values.ndim) if d != 1], correction=0)
-        terms.append((mean - layer.running_mean).norm() + (variance - layer.running_var).norm())
+        others = [0, *range(2, values.ndim)]
+        mean = values.mean(others, keepdim=True)
+        variance = (values - mean).square().mean(others)  # several times faster than torch.var_mean
+        terms.append((mean.flatten() - layer.running_mean).norm() + (variance - layer.running_var).norm())
 
     def look(images: Tensor) -> tuple[Tensor, Tensor]:
         terms.clear()

@@ -24,6 +24,8 @@ class RunProgress:
 
     def __init__(self, metrics: Path | None = None, *, quiet: bool = False) -> None:
         self._metrics = metrics
+        if metrics is not None:
+            metrics.touch(mode=0o600)  # losses on private data
         self._quiet = quiet
         self._console = Console(stderr=True)
         self.seconds: dict[str, float] = {}

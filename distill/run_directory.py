@@ -101,11 +101,11 @@ def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee
     composition = (
         "The noise can be reproduced from a seed, so nothing is promised at all."
         if math.isinf(composed.epsilon)
-        else f"If the pool had been made without the teacher, composing all answers would give epsilon {composed.epsilon:.4g} "
+        else f"If the pool had been made without the teacher, composing all answers would give epsilon {composed.epsilon:,.1f} "
         f"at delta {composed.delta:g} for one training record."
     )
     return (
-        f"Epsilon {epsilon:g} protects each single answer of the teacher; {num_answers} answers were released. This is not a "
+        f"Epsilon {epsilon:g} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
         f"guarantee about the people or records the teacher was trained on. {composition}"
     )
 

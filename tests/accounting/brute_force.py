@@ -60,7 +60,9 @@ def law_of(groups: list[tuple[float, object, int]]) -> dict:
 
 def exact_delta(law: dict, epsilon):
     """sum_o (P(o) - e^epsilon Q(o))_+ over the values of the loss."""
-    return sum((p * (1 - mpmath.exp(epsilon - loss)) for loss, p in law.items() if loss > epsilon), mpmath.mpf(0))
+    return sum(
+        (p * (1 - mpmath.exp(epsilon - loss)) for loss, p in law.items() if loss > epsilon), mpmath.mpf(0)
+    )
 
 
 def exact_epsilon(law: dict, delta):
