@@ -20,11 +20,15 @@ app = App(
     result_action="return_value",
 )
 
-INSTALL = "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
+INSTALL = (
+    "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
+)
 _DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
-Seed = Annotated[int | None, Parameter(help="Seed of every public draw; the noise on the labels never depends on it.")]
+Seed = Annotated[
+    int | None, Parameter(help="Seed of every public draw; the noise on the labels never depends on it.")
+]
 Values = Annotated[
     tuple[str, ...],
     Parameter(

@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from labeldp.mechanisms.parameters import checked_epsilon
+
 Positive = Annotated[int, Meta(ge=1)]
 Dataset = Literal["digits", "fashion-mnist", "mnist"]
 Model = Literal["mlp", "convnet", "convnet-small"]
+Stages = Literal["subset+srr", "seed"]
 
 
 def _require(holds: bool, key: str, expected: str, got: object) -> None:
@@ -41,7 +44,9 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     directory: str = ""
 
     def __post_init__(self) -> None:
-        _require(self.name in ("digits", "fashion-mnist", "mnist"), "data.name", "a known data set", self.name)
+        _require(
+            self.name in ("digits", "fashion-mnist", "mnist"), "data.name", "a known data set", self.name
+        )
 
 
 class Teacher(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -175,15 +180,15 @@ class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     Args:
         epsilon: of each released answer.
         source: "system" for releases; "seeded" repeats a run and stamps its guarantee "not for release".
-        stages: the named label stages, "subset+srr" by default.
+        stages: the named label stages, see `distill.student.label_scheme`.
     """
 
     epsilon: float = 1.0
     source: Literal["system", "seeded"] = "system"
-    stages: str = "subset+srr"
+    stages: Stages = "subset+srr"
 
     def __post_init__(self) -> None:
-        _require_weight("privacy", epsilon=self.epsilon)
+        checked_epsilon(self.epsilon)
         _require(self.source in ("system", "seeded"), "privacy.source", "system or seeded", self.source)
 
 

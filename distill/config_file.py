@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import tomli_w
@@ -81,7 +81,19 @@ def _number(key: str, text: str) -> int | float:
 
 
 def _explained(message: str) -> str:
-    """Turns msgspec's path `$.privacy` into the section's name."""
+    """Turns msgspec's path `$.privacy.stages` into words, and says what a choice is between."""
     text, _, path = message.partition(" - at `$")
     where = path.rstrip("`").lstrip(".")
-    return f"[{where}] {text}" if where else text
+    if not where:
+        return text
+    if text.startswith("Invalid enum value"):
+        text += f"; there are {', '.join(map(repr, _choices(where)))}"
+    return f"[{where}] {text}"
+
+
+def _choices(key: str) -> tuple[object, ...]:
+    """The values that a key with named options may take."""
+    kind: Any = Config
+    for name in key.split("."):
+        kind = get_type_hints(kind)[name]
+    return get_args(kind)

@@ -109,7 +109,7 @@ def _places(data: config.Data) -> list[Path]:
     places = [cache / "labeldp" / data.name]
     if os.environ.get("LABELDP_DATA"):
         places.insert(0, Path(os.environ["LABELDP_DATA"]) / data.name)
-    return places + [_PACKAGED[data.name]] * (data.name in _PACKAGED)
+    return [*places, _PACKAGED[data.name]] if data.name in _PACKAGED else places
 
 
 def _find(data: config.Data) -> list[Path]:
@@ -120,7 +120,9 @@ def _find(data: config.Data) -> list[Path]:
         if any(found):
             for name, path in zip(_FILES, found, strict=True):
                 if path is None:
-                    raise FileNotFoundError(f"Expected {name} or {name}.gz beside the other files in {place}.")
+                    raise FileNotFoundError(
+                        f"Expected {name} or {name}.gz beside the other files in {place}."
+                    )
             return [path for path in found if path is not None]
     where = ", ".join(str(place) for place in places)
     raise FileNotFoundError(f"{data.name} is not in {where}. {_way_out(data.name)}")
@@ -141,9 +143,13 @@ def _pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]
     """Reads images and their labels, and checks that they belong together."""
     images, labels = read_idx(images_path, dimensions=3), read_idx(labels_path, dimensions=1)
     if images.shape[1:] != (_SIDE, _SIDE):
-        raise ValueError(f"{images_path}: expected images of {_SIDE} x {_SIDE} pixels, got {images.shape[1:]}.")
+        raise ValueError(
+            f"{images_path}: expected images of {_SIDE} x {_SIDE} pixels, got {images.shape[1:]}."
+        )
     if len(images) != len(labels):
-        raise ValueError(f"{labels_path}: expected {len(images)} labels, one for each image, got {len(labels)}.")
+        raise ValueError(
+            f"{labels_path}: expected {len(images)} labels, one for each image, got {len(labels)}."
+        )
     if len(labels) == 0:
         raise ValueError(f"{images_path}: expected at least one image, got none.")
     if labels.max() >= _CLASSES:
@@ -160,7 +166,9 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     content = _content(path)
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise ValueError(f"{path}: expected an IDX header of {header} bytes, the file ends after {len(content)}.")
+        raise ValueError(
+            f"{path}: expected an IDX header of {header} bytes, the file ends after {len(content)}."
+        )
     zero, kind, count = struct.unpack_from(">HBB", content)
     if zero != 0:
         raise ValueError(f"{path}: not an IDX file, its magic number is {content[:4].hex()}.")

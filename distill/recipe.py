@@ -70,13 +70,19 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = train_student(
-        config, pool.images, one_hot(secret, dataset.num_classes), name="clean-label student", progress=progress
+        config,
+        pool.images,
+        one_hot(secret, dataset.num_classes),
+        name="clean-label student",
+        progress=progress,
     )
     write_private(folder / "private", teacher=teacher, clean_student=clean, pool=pool, answers=secret)
     models: dict[str, nn.Module] = {"teacher": teacher, "clean_student": clean, "private_student": student}
     report = Report(
         config=config,
-        accuracy={name: accuracy(model, dataset.test_images, dataset.test_labels) for name, model in models.items()},
+        accuracy={
+            name: accuracy(model, dataset.test_images, dataset.test_labels) for name, model in models.items()
+        },
         privacy=privacy,
         pool=pool,
         shown=predict(student, pool.images).argmax(axis=1),

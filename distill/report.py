@@ -62,14 +62,18 @@ class Report:
             "guarantees": self.guarantees,
             "privacy": self.privacy,
             "candidate_sizes": {str(stage): sizes for stage, sizes in self.candidate_sizes().items()},
-            "pool": {name: int(count) for name, count in zip(self.pool.sources, self._origins(), strict=True)},
+            "pool": {
+                name: int(count) for name, count in zip(self.pool.sources, self._origins(), strict=True)
+            },
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }
 
     def candidate_sizes(self) -> dict[int, list[int]]:
         """For each stage that selects, how many items were answered among 1, 2, ... K candidates."""
         return {
-            stage: np.bincount(part.candidates.sum(axis=1), minlength=part.mechanism.num_classes + 1)[1:].tolist()
+            stage: np.bincount(part.candidates.sum(axis=1), minlength=part.mechanism.num_classes + 1)[
+                1:
+            ].tolist()
             for stage, part in enumerate(self.released.parts, start=1)
             if part.candidates is not None
         }
@@ -104,7 +108,8 @@ def page(report: Report) -> str:
         pool_figure=report_figures.pool_samples(report.pool, report.shown, _num_classes(report)),
         curves_figure=report_figures.training_curves(report.figures),
         size_figures=[
-            (stage, report_figures.candidate_sizes(sizes)) for stage, sizes in report.candidate_sizes().items()
+            (stage, report_figures.candidate_sizes(sizes))
+            for stage, sizes in report.candidate_sizes().items()
         ],
         time_figure=report_figures.wall_times(report.seconds),
     )
@@ -112,8 +117,15 @@ def page(report: Report) -> str:
 
 def summary(report: Report) -> list[str]:
     """The lines a person reads at the end of a run."""
-    names = {"teacher": "teacher", "clean_student": "clean-label student", "private_student": "private student"}
-    lines = [f"{names[name]:<20} {value:7.2%} of {report.num_test_images} test images" for name, value in report.accuracy.items()]
+    names = {
+        "teacher": "teacher",
+        "clean_student": "clean-label student",
+        "private_student": "private student",
+    }
+    lines = [
+        f"{names[name]:<20} {value:7.2%} of {report.num_test_images} test images"
+        for name, value in report.accuracy.items()
+    ]
     for guarantee in report.guarantees:
         held = (
             f"epsilon {guarantee['epsilon']:g} per {guarantee['unit']}, delta {guarantee['delta']:g}"
@@ -121,7 +133,14 @@ def summary(report: Report) -> list[str]:
             else f"no guarantee per {guarantee['unit']}"
         )
         lines += ["", f"{held}: {guarantee['why']}"]
-    return [*lines, "", report.privacy["plain_words"], "", f"report: {report.folder / 'report.html'} (for the data holder)", f"release: {report.folder / 'release'}"]
+    return [
+        *lines,
+        "",
+        report.privacy["plain_words"],
+        "",
+        f"report: {report.folder / 'report.html'} (for the data holder)",
+        f"release: {report.folder / 'release'}",
+    ]
 
 
 def _num_classes(report: Report) -> int:

@@ -25,7 +25,11 @@ STYLE = {
 
 def accuracies(accuracy: dict[str, float], privacy: dict[str, Any], num_test_images: int) -> str:
     """Bars of teacher, clean-label and private student."""
-    names = ["teacher", "student of clean answers", f"private student\n(epsilon {privacy['epsilon_per_answer']:g} per answer)"]
+    names = [
+        "teacher",
+        "student of clean answers",
+        f"private student\n(epsilon {privacy['epsilon_per_answer']:g} per answer)",
+    ]
     values = [100 * accuracy[key] for key in ("teacher", "clean_student", "private_student")]
     with mpl.rc_context(STYLE):
         figure, axes = _figure(6.6, 2.1)
@@ -42,7 +46,9 @@ def accuracies(accuracy: dict[str, float], privacy: dict[str, Any], num_test_ima
 def pool_samples(pool: Pool, shown: np.ndarray, num_classes: int) -> str:
     """Images of the pool, in columns by the class that the released student sees in them."""
     _, channels, height, width = pool.images.shape
-    sheet = np.full((SAMPLES_PER_CLASS * (height + 1), num_classes * (width + 1), channels), 255, dtype=np.uint8)
+    sheet = np.full(
+        (SAMPLES_PER_CLASS * (height + 1), num_classes * (width + 1), channels), 255, dtype=np.uint8
+    )
     for column in range(num_classes):
         for row, item in enumerate(np.flatnonzero(shown == column)[:SAMPLES_PER_CLASS]):
             top, left = row * (height + 1), column * (width + 1)
@@ -50,7 +56,9 @@ def pool_samples(pool: Pool, shown: np.ndarray, num_classes: int) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _figure(6.6, 6.6 * sheet.shape[0] / sheet.shape[1])
         axes.imshow(sheet.squeeze(-1) if channels == 1 else sheet, cmap="gray", interpolation="nearest")
-        axes.set_xticks([(column + 0.5) * (width + 1) - 1 for column in range(num_classes)], range(num_classes))
+        axes.set_xticks(
+            [(column + 0.5) * (width + 1) - 1 for column in range(num_classes)], range(num_classes)
+        )
         axes.set_yticks([])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)

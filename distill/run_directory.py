@@ -35,9 +35,13 @@ def prepared(folder: Path, *, replace: bool) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not replace:
-            raise UsageError(f"Expected a new or empty directory for the run, got {folder}; choose another with --out.")
+            raise UsageError(
+                f"Expected a new or empty directory for the run, got {folder}; choose another with --out."
+            )
         if not (folder / "config.toml").is_file():
-            raise UsageError(f"Expected an earlier run or nothing in {folder}, got something else; move it away.")
+            raise UsageError(
+                f"Expected an earlier run or nothing in {folder}, got something else; move it away."
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -65,7 +69,11 @@ def write_release(
     measured on private data, comes near it.
     """
     folder.mkdir()
-    description = {"model": config.student.model, "shape": list(dataset.shape), "num_classes": dataset.num_classes}
+    description = {
+        "model": config.student.model,
+        "shape": list(dataset.shape),
+        "num_classes": dataset.num_classes,
+    }
     save_file(student.state_dict(), folder / STUDENT, metadata={"labeldp": json.dumps(description)})
     for number, noisy in enumerate(released.parts, start=1):
         noisy.save(folder / f"noisy_labels_{number}.npz")
@@ -78,7 +86,9 @@ def write_release(
     return privacy
 
 
-def privacy_statement(config: Config, transcript: accounting.Transcript, *, num_answers: int) -> dict[str, Any]:
+def privacy_statement(
+    config: Config, transcript: accounting.Transcript, *, num_answers: int
+) -> dict[str, Any]:
     """Every guarantee that holds, with its unit, and why the others do not; JSON-able."""
     answer = accounting.guarantee(transcript, unit="answer")
     record = accounting.guarantee(transcript, unit="record", delta=DELTA)
@@ -114,7 +124,9 @@ def privacy_card(privacy: dict[str, Any]) -> str:
     """The statement as a page of Markdown."""
     stamp = "" if privacy["releasable"] else "**NOT FOR RELEASE: seeded randomness.**\n\n"
     lines = [
-        f"- **{g['unit']}**: " + (f"epsilon {g['epsilon']:g}, delta {g['delta']:g}. " if g["holds"] else "no guarantee. ") + g["why"]
+        f"- **{g['unit']}**: "
+        + (f"epsilon {g['epsilon']:g}, delta {g['delta']:g}. " if g["holds"] else "no guarantee. ")
+        + g["why"]
         for g in privacy["guarantees"]
     ]
     return (

@@ -1,14 +1,15 @@
 """Students: the named label stages, the prior that a student gives to a stage, and the released student."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distill import models
-from distill.config import Config
+from distill.config import Config, Stages
+from distill.config_file import UsageError
 from distill.randomness import stream
 from distill.train import Progress, one_hot, predict, total_steps, train
 from labeldp import NoisyLabels, RandomizedResponse, SelectiveRandomizedResponse, SubsetSelection
@@ -30,7 +31,7 @@ class LabelScheme:
     learns_from: Literal["all", "last"]
 
 
-def label_scheme(name: str, *, epsilon: float, num_classes: int) -> LabelScheme:
+def label_scheme(name: Stages, *, epsilon: float, num_classes: int) -> LabelScheme:
     """The label stages of that name.
 
     "subset+srr": subset selection on half the pool; selective randomized response (by information, honest about outsiders) on the
@@ -47,7 +48,7 @@ def label_scheme(name: str, *, epsilon: float, num_classes: int) -> LabelScheme:
             second = SelectiveRandomizedResponse(epsilon, num_classes, size="accuracy")
             return LabelScheme((Stage(first, 0.5), Stage(second, 0.5)), "cross-entropy", "last")
         case _:
-            raise ValueError(f"Expected privacy.stages to be 'subset+srr' or 'seed', got {name!r}.")
+            assert_never(name)
 
 
 def targets(noisy: NoisyLabels, loss: Literal["likelihood", "cross-entropy"]) -> Tensor:
@@ -73,7 +74,12 @@ def train_student(
 
 
 def student_prior(
-    config: Config, scheme: LabelScheme, images: Tensor, released: StagedLabels, items: np.ndarray, progress: Progress
+    config: Config,
+    scheme: LabelScheme,
+    images: Tensor,
+    released: StagedLabels,
+    items: np.ndarray,
+    progress: Progress,
 ) -> np.ndarray | None:
     """The prior of the next stage's items: what a student of the earlier stages' noisy labels predicts for them.
 
@@ -90,7 +96,9 @@ def student_prior(
 def final_student(config: Config, images: Tensor, released: StagedLabels, *, progress: Progress) -> nn.Module:
     """The student to be released: a function of the pool, the noisy labels and the public configuration."""
     scheme = label_scheme(
-        config.privacy.stages, epsilon=config.privacy.epsilon, num_classes=released.parts[0].mechanism.num_classes
+        config.privacy.stages,
+        epsilon=config.privacy.epsilon,
+        num_classes=released.parts[0].mechanism.num_classes,
     )
     used = slice(None) if scheme.learns_from == "all" else slice(-1, None)
     items = np.concatenate(released.items[used])
@@ -105,4 +113,6 @@ def resolved_device(name: str) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ValueError(f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}.") from None
+        raise ValueError(
+            f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}."
+        ) from None

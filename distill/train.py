@@ -141,8 +141,10 @@ def _log_likelihood(likelihood: Tensor | np.ndarray, n: int) -> Tensor:
     """Checks the likelihood rows and returns their logarithms (n, K), the largest of each row being 0."""
     rows = torch.as_tensor(likelihood)
     if n < 2 or rows.ndim != 2 or len(rows) != n:
-        raise ValueError(f"Expected likelihood of shape (n, K), one row for each of {n} >= 2 images, "
-                         f"got {tuple(rows.shape)}.")
+        raise ValueError(
+            f"Expected likelihood of shape (n, K), one row for each of {n} >= 2 images, "
+            f"got {tuple(rows.shape)}."
+        )
     largest = rows.amax(dim=1, keepdim=True)
     if not bool(((rows >= 0).all() & (largest > 0).all() & rows.isfinite().all()).item()):
         raise ValueError("Expected likelihood rows of finite numbers at least 0, one of them positive.")
