@@ -59,7 +59,7 @@ docs: $(STAMP)-docs-extra
 	@$(BIN)/zensical build --clean --strict
 
 bench: install
-	@$(BIN)/python benchmarks/end_to_end.py
+	@$(BIN)/python -m benchmarks.end_to_end
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis

@@ -20,6 +20,7 @@ _REFINE_BATCH = 256
 _MOMENTUM = 0.8
 _STEP = 0.05
 _SMALL = 1e-12
+_NORMALIZING = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @contextmanager
@@ -33,18 +34,20 @@ def discriminator(teacher: nn.Module) -> Iterator[Callable[[Tensor], tuple[Tenso
     terms: list[Tensor] = []
 
     def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _NORMALIZING)
         (values,) = inputs  # (n, channels, ...)
         others = [0, *range(2, values.ndim)]
         mean = values.mean(others, keepdim=True)
         variance = (values - mean).square().mean(others)  # several times faster than torch.var_mean
-        terms.append((mean.flatten() - layer.running_mean).norm() + (variance - layer.running_var).norm())
+        if layer.running_mean is not None and layer.running_var is not None:
+            terms.append((mean.flatten() - layer.running_mean).norm() + (variance - layer.running_var).norm())
 
     def look(images: Tensor) -> tuple[Tensor, Tensor]:
         terms.clear()
         logits = teacher(images)
         return logits, torch.stack(terms).sum() if terms else logits.new_zeros(())
 
-    norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [layer for layer in teacher.modules() if isinstance(layer, _NORMALIZING)]
     hooks = [layer.register_forward_pre_hook(measure) for layer in norms]
     trained = [parameter for parameter in teacher.parameters() if parameter.requires_grad]
     was_training = teacher.training

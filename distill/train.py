@@ -85,10 +85,7 @@ def train(
     images = torch.as_tensor(images).to(device)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     model.train()
     step = 0
@@ -108,6 +105,17 @@ def train(
     if average is not None:
         model.load_state_dict(average.state_dict())
     return model.eval()
+
+
+def _optimizer(
+    model: nn.Module, settings: Settings, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=steps
+    )
 
 
 def total_steps(n: int, settings: Settings) -> int:
