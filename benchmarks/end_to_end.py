@@ -73,11 +73,15 @@ def _spread(values: list[float]) -> str:
 
 def main() -> None:
     """Measures what was asked for and keeps the other results as they are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default="", help="measure the cases whose name contains this")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    kept = {result["case"]: result for result in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
+    kept = {
+        result["case"]: result for result in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])
+    }
     for case in CASES:
         if arguments.only.lower() in case.lower():
             kept[case] = measured(case, arguments.seeds)

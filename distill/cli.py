@@ -29,6 +29,7 @@ Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
 Seed = Annotated[
     int | None, Parameter(help="Seed of every public draw; the noise on the labels never depends on it.")
 ]
+Device = Annotated[str | None, Parameter(help="auto, cpu or a torch device such as cuda.")]
 Values = Annotated[
     tuple[str, ...],
     Parameter(
@@ -40,11 +41,11 @@ Values = Annotated[
 
 
 @app.command
-def demo(*, seed: Seed = None, values: Values = ()) -> None:
+def demo(*, seed: Seed = None, device: Device = None, values: Values = ()) -> None:
     """Runs the main job on scikit-learn's handwritten digits, into runs/demo (an earlier demo there is replaced)."""
     from distill.config_file import configuration
 
-    config = configuration({}, _overrides(values, seed))
+    config = configuration({}, _overrides(values, seed=seed, device=device))
     _distil(config, Path("runs/demo"), replace=True)
 
 
@@ -54,6 +55,7 @@ def distill(
     *,
     out: Out = None,
     seed: Seed = None,
+    device: Device = None,
     values: Values = (),
 ) -> None:
     """Distils a private teacher as a configuration file says: teacher, generator, pool, noisy labels, student, report.
@@ -62,7 +64,11 @@ def distill(
     """
     from distill.config_file import load_config
 
-    _distil(load_config(config, _overrides(values, seed)), out or Path("runs") / config.stem, replace=False)
+    _distil(
+        load_config(config, _overrides(values, seed=seed, device=device)),
+        out or Path("runs") / config.stem,
+        replace=False,
+    )
 
 
 def _distil(config: object, out: Path, *, replace: bool) -> None:
@@ -72,8 +78,8 @@ def _distil(config: object, out: Path, *, replace: bool) -> None:
         print(line)
 
 
-def _overrides(values: Sequence[str], seed: int | None) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping."""
+def _overrides(values: Sequence[str], **options: object) -> dict[str, str]:
+    """KEY=VALUE texts, and the options that were given, as a mapping."""
     from distill.config_file import UsageError
 
     overrides: dict[str, str] = {}
@@ -82,7 +88,7 @@ def _overrides(values: Sequence[str], seed: int | None) -> dict[str, str]:
         if not equals:
             raise UsageError(f"Expected --set KEY=VALUE, got {text!r}.")
         overrides[key] = value
-    return overrides if seed is None else {**overrides, "seed": str(seed)}
+    return overrides | {key: str(value) for key, value in options.items() if value is not None}
 
 
 def dotted_options(arguments: Sequence[str]) -> list[str]:

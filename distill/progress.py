@@ -94,8 +94,9 @@ class ShownPhase:
         if figures:
             self._owner.record({"phase": self._name, "step": self._done, **figures})
         if self._bar is not None and self._task is not None:
-            text = {"figures": "  ".join(f"{k} {v:.3f}" for k, v in figures.items())} if figures else {}
-            self._bar.update(self._task, advance=n, **text)
+            self._bar.advance(self._task, n)
+            if figures:
+                self._bar.update(self._task, figures="  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
         elif not self._owner.quiet and time.perf_counter() - self._last > LINE_EVERY_SECONDS:
             self._last = time.perf_counter()
             left = (self._last - self._start) / self._done * (self._total - self._done)

@@ -13,7 +13,7 @@ from distill.pool import Pool
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
 SAMPLES_PER_CLASS = 12
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "svg.fonttype": "none",
     "svg.hashsalt": "labeldp",
@@ -57,7 +57,8 @@ def pool_samples(pool: Pool, shown: np.ndarray, num_classes: int) -> str:
         figure, axes = _figure(6.6, 6.6 * sheet.shape[0] / sheet.shape[1])
         axes.imshow(sheet.squeeze(-1) if channels == 1 else sheet, cmap="gray", interpolation="nearest")
         axes.set_xticks(
-            [(column + 0.5) * (width + 1) - 1 for column in range(num_classes)], range(num_classes)
+            [(column + 0.5) * (width + 1) - 1 for column in range(num_classes)],
+            [str(column) for column in range(num_classes)],
         )
         axes.set_yticks([])
         axes.xaxis.tick_top()

@@ -113,6 +113,6 @@ def resolved_device(name: str) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ValueError(
+        raise UsageError(
             f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}."
         ) from None

@@ -37,13 +37,18 @@ def selective(ratio: Fraction, candidates: list[bool], outside: str) -> list[lis
     for y in range(num_classes):
         if outside == "uniform":
             if candidates[y]:
-                row = [Fraction(c) * (ratio if o == y else 1) / (ratio + k - 1) for o, c in enumerate(candidates)]
+                row = [
+                    Fraction(c) * (ratio if o == y else 1) / (ratio + k - 1) for o, c in enumerate(candidates)
+                ]
             else:
                 row = [Fraction(c) / k for c in candidates]
         else:
             outputs = [*candidates, k < num_classes]
             truth = y if candidates[y] else num_classes
-            row = [Fraction(c) * (ratio if o == truth else 1) / (ratio + sum(outputs) - 1) for o, c in enumerate(outputs)]
+            row = [
+                Fraction(c) * (ratio if o == truth else 1) / (ratio + sum(outputs) - 1)
+                for o, c in enumerate(outputs)
+            ]
         rows.append(row)
     return rows
 

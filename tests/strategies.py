@@ -45,6 +45,8 @@ def cases(draw: st.DrawFn, epsilons: st.SearchStrategy[float] = EPSILONS) -> Cas
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="uniform"),
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="other"),
         lambda: labeldp.SubsetSelection(epsilon, num_classes),
-        lambda: labeldp.SubsetSelection(epsilon, num_classes, subset_size=draw(st.integers(1, min(3, num_classes - 1)))),
+        lambda: labeldp.SubsetSelection(
+            epsilon, num_classes, subset_size=draw(st.integers(1, min(3, num_classes - 1)))
+        ),
     )
     return Case(draw(st.sampled_from(kinds))(), draw(prior_rows(num_classes)))

@@ -9,7 +9,18 @@ from types import FunctionType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "matplotlib", "hypothesis", "pyarrow", "sklearn", "scipy", "jinja2", "msgspec", "opacus", "pandas")
+HEAVY = (
+    "torch",
+    "matplotlib",
+    "hypothesis",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "jinja2",
+    "msgspec",
+    "opacus",
+    "pandas",
+)
 ROOMS = {
     "accounting": {"accounting"},
     "labeldp/mechanisms": {"accounting", "labeldp.mechanisms"},
@@ -30,9 +41,14 @@ def imports(source: str, *, package: str = "") -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [base])])
+                base = ".".join(
+                    [*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [base])]
+                )
             names |= {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "import_module",
+            "__import__",
+        ):
             names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
     return names
 
@@ -83,7 +99,9 @@ def test_only_the_training_layer_imports_torch() -> None:
 def loaded_by(code: str) -> set[str]:
     """Top-level modules in memory after some code ran in a process of its own."""
     program = f"import sys\n{code}\nprint(' '.join(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     return {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
 
 

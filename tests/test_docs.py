@@ -25,7 +25,9 @@ def execute(source: str, namespace: dict) -> int:
         if isinstance(node, ast.Expr):
             value = eval(compile(code, "block", "eval"), namespace)
             if expected:
-                assert str(value) == expected[1], f"{ast.unparse(node)} is {value}, the page says {expected[1]}"
+                assert str(value) == expected[1], (
+                    f"{ast.unparse(node)} is {value}, the page says {expected[1]}"
+                )
                 checked += 1
         else:
             assert not expected, f"nothing to compare in: {lines[node.lineno - 1]}"
@@ -58,7 +60,7 @@ def test_commands_exist(page: Path) -> None:
         if words[:1] == ["labeldp"]:
             assert words[1] in list(app), line
             options = {word[2:].split("=")[0] for word in words if word.startswith("--")}
-            assert options <= {*known_keys(), "out", "seed", "set"}, line
+            assert options <= {*known_keys(), "out", "set"}, line
             files = [word for word in words if word.endswith(".toml")]
             assert all((ROOT / file).is_file() for file in files), line
 
@@ -78,6 +80,8 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_tables_come_from_the_committed_results() -> None:
     from benchmarks.end_to_end import RESULTS, table
 
-    written = re.search(r"<!-- table: end_to_end -->\n(.*?)\n?<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    written = re.search(
+        r"<!-- table: end_to_end -->\n(.*?)\n?<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert written is not None
     assert written[1] == table(json.loads(RESULTS.read_text()))

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import Mechanism
-from labeldp.mechanisms.mechanism import checked_labels
+from labeldp.mechanisms.mechanism import checked_labels, one_dimensional_length
 from labeldp.mechanisms.parameters import checked_integer
-from labeldp.release import NoisyLabels, Source, privatize as release
+from labeldp.release import NoisyLabels, Source
+from labeldp.release import privatize as release
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,7 @@ def privatize(
     """
     if len({stage.mechanism.num_classes for stage in stages}) > 1:
         raise ValueError("Expected stages on the same classes, got mechanisms with different num_classes.")
-    shape = np.shape(labels)
-    if len(shape) != 1:
-        raise ValueError(f"Expected labels of shape (n,), got {shape}.")
-    plan = split(shape[0], stages, seed=seed)
+    plan = split(one_dimensional_length(labels), stages, seed=seed)
     checked = checked_labels(labels, stages[0].mechanism.num_classes)
     released = StagedLabels((), ())
     for stage, items in zip(stages, plan, strict=True):

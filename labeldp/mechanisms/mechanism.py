@@ -6,7 +6,7 @@ Sampling loops, likelihoods of a release, enumeration, audits and events are eac
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,23 @@ class Mechanism(Protocol):
         ...
 
 
+def one_dimensional_length(labels: object) -> int:
+    """Number of labels, from the shape alone.
+
+    Raises:
+        TypeError, ValueError: not a rectangular array, or not one-dimensional.
+    """
+    try:
+        shape = np.shape(cast(npt.ArrayLike, labels))
+    except (ValueError, TypeError):
+        raise TypeError(
+            "Expected labels of shape (n,), got something that is not a rectangular array."
+        ) from None
+    if len(shape) != 1:
+        raise ValueError(f"Expected labels of shape (n,), got {shape}.")
+    return shape[0]
+
+
 def checked_labels(labels: object, num_classes: int) -> npt.NDArray[np.int64 | np.uint8]:
     """Labels as a one-dimensional integer array inside the public domain; the one check that may depend on them.
 
@@ -113,7 +130,9 @@ def checked_labels(labels: object, num_classes: int) -> npt.NDArray[np.int64 | n
         ValueError: not one-dimensional, or a label outside 0 .. num_classes - 1. No message holds a label.
     """
     if isinstance(labels, np.ma.MaskedArray):
-        raise TypeError("Expected labels without a mask, got a masked array; decide what a missing label is first.")
+        raise TypeError(
+            "Expected labels without a mask, got a masked array; decide what a missing label is first."
+        )
     try:
         array = np.asarray(labels)
     except (ValueError, TypeError):

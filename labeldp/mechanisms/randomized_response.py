@@ -83,7 +83,9 @@ class RandomizedResponse:
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered on the alphabet of all classes."""
         answer = accounting.RandomizedResponse(self.epsilon, self.num_classes)
-        return accounting.Disjoint([answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else [])
+        return accounting.Disjoint(
+            [answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else []
+        )
 
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""
@@ -92,4 +94,5 @@ class RandomizedResponse:
     def _rows(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         scale = np.exp(self.epsilon) + self.num_classes - 1
         same = labels[:, None] == np.arange(self.num_classes)
-        return np.where(same, np.exp(self.epsilon) / scale, 1 / scale)
+        rows: npt.NDArray[np.float64] = np.where(same, np.exp(self.epsilon) / scale, 1 / scale)
+        return rows

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import selection
-from labeldp.mechanisms.mechanism import Plan, checked_labels
+from labeldp.mechanisms.mechanism import Plan, checked_labels, one_dimensional_length
 from labeldp.mechanisms.parameters import checked_choice, checked_epsilon, checked_integer
 from labeldp.mechanisms.prior import integer_weights, prior_rows, row_chunks
 from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds, uniform_below
@@ -64,7 +64,7 @@ class SelectiveRandomizedResponse:
         Raises:
             ValueError, TypeError: a prior that is no array of shape (n, K), or a row that is no distribution up to scale.
         """
-        shape = np.shape(prior)  # pyright: ignore[reportArgumentType]
+        shape = np.shape(cast(npt.ArrayLike, prior))
         rows = prior_rows(prior, shape[0] if len(shape) == 2 else 1, self.num_classes)
         mask = np.empty(rows.shape, dtype=np.bool_)
         for chunk in row_chunks(len(rows), 8 * self.num_classes):
@@ -113,7 +113,9 @@ class SelectiveRandomizedResponse:
             drawn, again = uniform_below(words[:, 0], size, bits=bits)
             answer, rejected = np.where(inside, answer, drawn), np.where(inside, rejected, again)
         chosen = mask & (position == answer.astype(np.int32)[:, None] + 1)
-        value = (chosen * np.arange(self.num_classes)).sum(axis=1)  # arithmetic: argmax would stop at the answer
+        value = (chosen * np.arange(self.num_classes)).sum(
+            axis=1
+        )  # arithmetic: argmax would stop at the answer
         return np.where(answer == size, self.num_classes, value), rejected
 
     def outputs(self) -> npt.NDArray[np.int64]:
@@ -122,15 +124,14 @@ class SelectiveRandomizedResponse:
 
     def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
         """Row i is Q_i(. | labels[i]); (n, K), or (n, K + 1) with outside="other"."""
-        shape = np.shape(labels)  # pyright: ignore[reportArgumentType]
-        if len(shape) != 1:
-            raise ValueError(f"Expected labels of shape (n,), got {shape}.")
-        plan = self.plan(prior, shape[0])
+        plan = self.plan(prior, one_dimensional_length(labels))
         return self._rows(checked_labels(labels, self.num_classes), plan)
 
     def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
         """Q[y, o] of an item with this prior; (K, m)."""
-        return self._rows(np.arange(self.num_classes), self.plan(prior_row, 1)[np.zeros(self.num_classes, dtype=np.intp)])
+        return self._rows(
+            np.arange(self.num_classes), self.plan(prior_row, 1)[np.zeros(self.num_classes, dtype=np.intp)]
+        )
 
     def _rows(self, labels: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
         assert plan.candidates is not None
@@ -156,9 +157,7 @@ class SelectiveRandomizedResponse:
         if self.outside == "other":
             same = same | (~plan.candidates & (values == self.num_classes)[:, None])
             return np.where(same, keep[:, None], lie[:, None])
-        return np.where(
-            plan.candidates, np.where(same, keep[:, None], lie[:, None]), (1 / size)[:, None]
-        )
+        return np.where(plan.candidates, np.where(same, keep[:, None], lie[:, None]), (1 / size)[:, None])
 
     def event(self, plan: Plan) -> accounting.Event:
         """n items by the alphabet each was answered in; adaptive unless the size is a fixed integer."""
@@ -169,7 +168,8 @@ class SelectiveRandomizedResponse:
     def realized_ratio(self) -> Fraction:
         """The largest T / step over all alphabets, at the width in use."""
         return max(
-            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, WORD_BITS)) for alphabet in range(2, self.num_classes + 1)
+            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, WORD_BITS))
+            for alphabet in range(2, self.num_classes + 1)
         )
 
     def _alphabet(self, size: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:

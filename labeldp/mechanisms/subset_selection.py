@@ -134,7 +134,9 @@ class SubsetSelection:
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered with a set of w of the K classes."""
         answer = accounting.SubsetSelection(self.epsilon, self.num_classes, self.size)
-        return accounting.Disjoint([answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else [])
+        return accounting.Disjoint(
+            [answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else []
+        )
 
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""

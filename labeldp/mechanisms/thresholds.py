@@ -72,7 +72,9 @@ def randomized_rank(
     for the first T words; then every other rank in turn for `step` words.
     """
     sizes, which = np.unique(alphabet, return_inverse=True)
-    table = np.array([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], dtype=np.uint64).reshape(-1, 2)
+    table = np.array([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], dtype=np.uint64).reshape(
+        -1, 2
+    )
     top, step = table[which, 0], table[which, 1]
     kept = words < top
     lie = (words - top) // step  # wraps where the rank is kept, and is not used there
@@ -82,7 +84,7 @@ def randomized_rank(
 
 
 def uniform_below(
-    words: npt.NDArray[np.uint64], count: npt.NDArray[np.uint64], *, bits: int
+    words: npt.NDArray[np.uint64], count: npt.NDArray[np.uint64] | np.uint64, *, bits: int
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
     """Uniform integers below count, one from each word, and a mask of the words to be drawn again (integer 0 there).
 

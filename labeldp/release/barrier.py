@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import Mechanism
-from labeldp.mechanisms.mechanism import checked_labels
+from labeldp.mechanisms.mechanism import checked_labels, one_dimensional_length
 from labeldp.release.noisy_labels import NoisyLabels
 from labeldp.release.randomness import Source, SystemSource
 from labeldp.release.sampling import sample
@@ -40,7 +40,7 @@ def privatize(
         epsilon-DP for each label (the label of one item may change; features, number and order are the same), given a prior
         that does not depend on it. A label given to a second call pays again.
     """
-    plan = mechanism.plan(prior, _length(labels))
+    plan = mechanism.plan(prior, one_dimensional_length(labels))
     source = SystemSource() if source is None else source
     checked = checked_labels(labels, mechanism.num_classes)
     values = np.empty(*_shape_and_type(mechanism, checked))
@@ -54,17 +54,6 @@ def privatize(
     )
 
 
-def _length(labels: npt.ArrayLike) -> int:
-    """Number of labels, from the shape alone."""
-    try:
-        shape = np.shape(labels)
-    except (ValueError, TypeError):
-        raise TypeError("Expected labels of shape (n,), got something that is not a rectangular array.") from None
-    if len(shape) != 1:
-        raise ValueError(f"Expected labels of shape (n,), got {shape}.")
-    return shape[0]
-
-
 def _shape_and_type(
     mechanism: Mechanism, labels: npt.NDArray[np.integer]
 ) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -73,5 +62,9 @@ def _shape_and_type(
         return (len(labels), mechanism.num_classes), np.dtype(np.bool_)
     largest = mechanism.num_outputs - 1
     integers = (labels.dtype, *map(np.dtype, (f"{labels.dtype.kind}{size}" for size in (1, 2, 4, 8))))
-    fitting = [dtype for dtype in integers if np.iinfo(dtype).max >= largest and dtype.itemsize >= labels.dtype.itemsize]
+    fitting = [
+        dtype
+        for dtype in integers
+        if np.iinfo(dtype).max >= largest and dtype.itemsize >= labels.dtype.itemsize
+    ]
     return (len(labels),), fitting[0].newbyteorder("=")

@@ -54,7 +54,9 @@ class NoisyLabels:
         joint = self.likelihood() * (rows / rows.max(axis=1, keepdims=True))
         return joint / joint.sum(axis=1, keepdims=True)
 
-    def guarantee(self, *, unit: Literal["label", "answer", "record"], delta: float = 0.0) -> accounting.Guarantee:
+    def guarantee(
+        self, *, unit: Literal["label", "answer", "record"], delta: float = 0.0
+    ) -> accounting.Guarantee:
         """What may be said about this release alone; people's labels for unit "label", a teacher's answers otherwise."""
         about: Literal["people", "teacher"] = "people" if unit == "label" else "teacher"
         return accounting.guarantee(accounting.Transcript([self.event], about=about), unit=unit, delta=delta)
@@ -67,10 +69,10 @@ class NoisyLabels:
             "event": accounting.event_to_dict(self.event),
             "items": len(self),
         }
-        arrays = {"values": self.values, "manifest": np.array(json.dumps(manifest))}
+        arrays: dict[str, Any] = {"values": self.values, "manifest": np.array(json.dumps(manifest))}
         if self.candidates is not None:
             arrays["candidates"] = np.packbits(self.candidates, axis=1)
-        with open(path, "wb") as file:
+        with Path(path).open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     @staticmethod
@@ -88,7 +90,9 @@ class NoisyLabels:
                 arrays = {name: file[name] for name in file.files}
             return _assembled(arrays)
         except Exception as error:  # a damaged archive raises whatever its damage reaches first
-            raise ValueError(f"Expected a file written by NoisyLabels.save at {path}, got another or a damaged one: {error}") from None
+            raise ValueError(
+                f"Expected a file written by NoisyLabels.save at {path}, got another or a damaged one: {error}"
+            ) from None
 
 
 def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
@@ -106,8 +110,8 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
         candidates = np.unpackbits(arrays["candidates"], axis=1, count=mechanism.num_classes).astype(np.bool_)
     event = accounting.event_from_dict(manifest["event"])
     noisy = NoisyLabels(mechanism, values, candidates, event)
-    lengths = {manifest["items"], len(values)} | (set() if candidates is None else {len(candidates)})
-    if len(lengths) != 1 or not _possible(noisy):
+    agree = manifest["items"] == len(values) and (candidates is None or len(candidates) == len(values))
+    if not agree or not _possible(noisy):
         raise ValueError("values, candidates and manifest do not belong together")
     return noisy
 
@@ -117,7 +121,11 @@ def _possible(noisy: NoisyLabels) -> bool:
     mechanism, values = noisy.mechanism, noisy.values
     if mechanism.set_valued:
         return values.dtype == np.bool_ and values.shape == (len(noisy), mechanism.num_classes)
-    in_range = values.ndim == 1 and values.dtype.kind in "iu" and bool(np.all((values >= 0) & (values < mechanism.num_outputs)))
+    in_range = (
+        values.ndim == 1
+        and values.dtype.kind in "iu"
+        and bool(np.all((values >= 0) & (values < mechanism.num_outputs)))
+    )
     return in_range and (noisy.candidates is None or bool(noisy.candidates.any(axis=1).all()))
 
 

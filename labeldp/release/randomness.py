@@ -51,7 +51,9 @@ class SystemSource:
         return _drawn(self._stream, count)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A SystemSource cannot be copied or pickled: the copy would repeat its noise. Make a new one.")
+        raise TypeError(
+            "A SystemSource cannot be copied or pickled: the copy would repeat its noise. Make a new one."
+        )
 
 
 class SeededSource:

@@ -28,7 +28,9 @@ def sample(
 def _sample_chunk(
     mechanism: Mechanism, labels: npt.NDArray[np.int64], plan: Plan, source: Source
 ) -> npt.NDArray[np.generic]:
-    values, rejected = mechanism.choose(_word_rows(mechanism, source, plan.num_items), labels, plan, WORD_BITS)
+    values, rejected = mechanism.choose(
+        _word_rows(mechanism, source, plan.num_items), labels, plan, WORD_BITS
+    )
     while rejected.any():
         again = np.flatnonzero(rejected)
         words = _word_rows(mechanism, source, len(again))

@@ -31,15 +31,30 @@ def test_distill_runs_a_file_with_overrides(tmp_path, capsys) -> None:
     assert status == 0
     assert "no guarantee per answer" in text
     config = config_file.load_config(out / "config.toml")
-    assert (config.seed, config.privacy.epsilon, config.privacy.source, config.pool.size) == (3, 2.0, "seeded", 800)
+    assert (config.seed, config.privacy.epsilon, config.privacy.source, config.pool.size) == (
+        3,
+        2.0,
+        "seeded",
+        800,
+    )
     report = json.loads((out / "report.json").read_text())
     assert {g["unit"] for g in report["guarantees"]} == {"answer", "record"}
 
 
 def test_distill_says_epsilon_with_its_unit_and_what_it_is_not(tmp_path, capsys) -> None:
-    status, text, errors = run(capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "run"), *SMALL)
+    status, text, errors = run(
+        capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "run"), *SMALL
+    )
     assert status == 0
-    for part in ("teacher ", "clean-label student", "private student", "epsilon 1 per answer", "no guarantee per record", "not a guarantee about", "report.html"):
+    for part in (
+        "teacher ",
+        "clean-label student",
+        "private student",
+        "epsilon 1 per answer",
+        "no guarantee per record",
+        "not a guarantee about",
+        "report.html",
+    ):
         assert part in text
     assert "student 1: " in errors  # progress, where there is no terminal
 
@@ -65,7 +80,7 @@ WRONG = {
     "half a size": (["--pool.size", "10.5"], "pool"),
     "no value": (["--pool.size"], "value"),
     "no pool": (["--pool.trajectory", "0"], "source"),
-    "unknown device": (["--device", "abacus"], "device"),
+    "unknown device": (["--device", "abacus"], "cpu or a torch device"),
     "unknown data": (["--data.name", "faces"], "data"),
     "missing data": (["--data.name", "mnist", "--data.directory", "/nowhere"], "/nowhere"),
     "unknown option": (["--fast"], "--fast"),
@@ -77,7 +92,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_usage_is_one_line_and_status_2(name: str, tmp_path, capsys) -> None:
     options, word = WRONG[name]
-    status, text, errors = run(capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "r"), *options)
+    status, text, errors = run(
+        capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "r"), *options
+    )
     assert status == 2
     assert text == ""
     assert errors.count("\n") == 1
@@ -125,7 +142,9 @@ def test_what_fails_inside_is_status_1(tmp_path, capsys, monkeypatch) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(recipe, "train_teacher", full)
-    status, _, errors = run(capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "r"))
+    status, _, errors = run(
+        capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "r")
+    )
     assert (status, errors) == (1, "labeldp: No space left on device\n")
 
 
@@ -153,7 +172,11 @@ def test_every_configuration_in_the_repository_is_valid_and_complete() -> None:
         import tomllib
 
         written = tomllib.loads(path.read_text())
-        keys = {f"{s}.{k}" if isinstance(v, dict) else s for s, v in written.items() for k in (v if isinstance(v, dict) else [0])}
+        keys = {
+            f"{s}.{k}" if isinstance(v, dict) else s
+            for s, v in written.items()
+            for k in (v if isinstance(v, dict) else [0])
+        }
         assert keys == set(config_file.known_keys()), path
         assert config.privacy.source == "system"
 

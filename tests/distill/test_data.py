@@ -8,11 +8,18 @@ import pytest
 
 from distill import config, data
 
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    )
 
 
 def write_set(folder, *, compressed: bool = False, train: int = 20, test: int = 10) -> None:
@@ -112,7 +119,12 @@ def test_missing_files_say_where_they_were_looked_for_and_how_to_bring_them(tmp_
     with pytest.raises(FileNotFoundError) as caught:
         data.load(config.Data(name="fashion-mnist"))
     message = str(caught.value)
-    for part in (str(tmp_path / "data"), str(tmp_path / "cache"), str(tmp_path / "package"), "apt-get install dataset-fashion-mnist"):
+    for part in (
+        str(tmp_path / "data"),
+        str(tmp_path / "cache"),
+        str(tmp_path / "package"),
+        "apt-get install dataset-fashion-mnist",
+    ):
         assert part in message
     assert "\n" not in message
     with pytest.raises(FileNotFoundError, match=NAMES[0]):

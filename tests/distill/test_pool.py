@@ -79,7 +79,9 @@ def test_refining_makes_the_teacher_surer_of_what_was_drawn() -> None:
     refined = refine(model, start, num_classes=4, steps=8, batch_norm=0.0, generator=stream(0, "goals"))
     goals = torch.randint(4, (64,), generator=stream(0, "goals"))
     with torch.no_grad():
-        losses = [nn.functional.cross_entropy(model(images.float() / 255), goals) for images in (start, refined)]
+        losses = [
+            nn.functional.cross_entropy(model(images.float() / 255), goals) for images in (start, refined)
+        ]
     assert losses[1] < losses[0]
 
 

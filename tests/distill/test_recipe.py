@@ -54,7 +54,12 @@ def test_the_run_directory_is_as_documented(tiny_run) -> None:
         "release/PRIVACY.md",
     }
     assert stat.S_IMODE((folder / "private").stat().st_mode) == 0o700
-    for path in [*(folder / "private").iterdir(), folder / "report.json", folder / "report.html", folder / "metrics.jsonl"]:
+    for path in [
+        *(folder / "private").iterdir(),
+        folder / "report.json",
+        folder / "report.html",
+        folder / "metrics.jsonl",
+    ]:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -124,7 +129,9 @@ def test_load_student_predicts_as_the_report_says(tiny_run) -> None:
     probabilities = student(dataset.test_images)
     assert probabilities.shape == (450, 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert (probabilities.argmax(axis=1) == dataset.test_labels).mean() == tiny_run.accuracy["private_student"]
+    assert (probabilities.argmax(axis=1) == dataset.test_labels).mean() == tiny_run.accuracy[
+        "private_student"
+    ]
     with pytest.raises(FileNotFoundError, match="released student"):
         distill.load_student(tiny_run.folder / "private")
 

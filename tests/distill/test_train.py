@@ -45,7 +45,9 @@ def toy(n: int = 200):
 
 def trained(likelihood, images, *, seed=0, settings=SETTINGS, steps=None):
     model = models.build("mlp", shape=SHAPE, num_classes=3, generator=stream(seed, "weights"))
-    return train(model, images, likelihood, settings=settings, generator=stream(seed, "order"), phase=steps or Steps())
+    return train(
+        model, images, likelihood, settings=settings, generator=stream(seed, "order"), phase=steps or Steps()
+    )
 
 
 def test_one_hot_likelihood_is_cross_entropy() -> None:
@@ -64,7 +66,9 @@ def test_loss_is_the_likelihood_of_what_was_released() -> None:
 
 
 def test_an_answer_that_says_nothing_has_no_gradient() -> None:
-    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(
+        5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True
+    )
     negative_log_likelihood(logits, torch.full((5, 4), 0.3).double().log()).backward()
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-12, rtol=0)
@@ -88,7 +92,9 @@ def test_training_repeats_to_the_last_bit(averaging: float) -> None:
     settings = SimpleNamespace(**{**vars(SETTINGS), "averaging": averaging})
     images, labels = toy()
     with no_global_draws():
-        first, second = (trained(one_hot(labels, 3), images, settings=settings).state_dict() for _ in range(2))
+        first, second = (
+            trained(one_hot(labels, 3), images, settings=settings).state_dict() for _ in range(2)
+        )
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = trained(one_hot(labels, 3), images, settings=settings, seed=1).state_dict()
     assert not all(torch.equal(first[name], other[name]) for name in first)

@@ -32,7 +32,9 @@ def published_law(case: Case, ratio: Fraction) -> list[list[Fraction]]:
 
 def check_never_more_than_epsilon(case: Case) -> None:
     ratio = largest_ratio(enumerate_channel(case.mechanism, prior_row=case.prior_row))
-    assert ratio is not None, "an answer is possible for one label and impossible for another: epsilon is infinite"
+    assert ratio is not None, (
+        "an answer is possible for one label and impossible for another: epsilon is infinite"
+    )
     assert ratio <= oracles.exponential_bracket(case.mechanism.epsilon)[0]
 
 
@@ -118,7 +120,9 @@ class OutsidersLeaveTheSet(labeldp.SelectiveRandomizedResponse):
     def choose(self, words, labels, plan, bits):
         values, rejected = super().choose(words, labels, plan, bits)
         outside = ~plan.candidates[np.arange(len(labels)), labels]
-        return np.where(outside, (words[:, 0] % np.uint64(self.num_classes)).astype(np.int64), values), rejected & ~outside
+        return np.where(
+            outside, (words[:, 0] % np.uint64(self.num_classes)).astype(np.int64), values
+        ), rejected & ~outside
 
 
 class ForcesTheTruthIn(labeldp.SubsetSelection):
@@ -282,7 +286,9 @@ def test_integer_size_is_obeyed(data, num_classes: int, epsilon: float) -> None:
 @STEADY
 @given(st.data(), st.integers(2, 6), st.floats(0, 8), st.sampled_from([1e-6, 3.0, 1024.0]))
 def test_the_scale_of_a_prior_does_not_matter(data, num_classes: int, epsilon: float, scale: float) -> None:
-    row = data.draw(st.lists(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]), min_size=num_classes, max_size=num_classes))
+    row = data.draw(
+        st.lists(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0]), min_size=num_classes, max_size=num_classes)
+    )
     row = np.array(row)
     if not row.any():
         row[0] = 1.0
@@ -295,7 +301,12 @@ def test_ties_go_by_index() -> None:
     for size, expected in ((1, [0]), (2, [0, 1]), (3, [0, 1, 2])):
         mask = labeldp.SelectiveRandomizedResponse(1.0, 4, size=size).candidates(np.ones(4))[0]
         assert np.flatnonzero(mask).tolist() == expected
-    assert labeldp.SelectiveRandomizedResponse(0.0, 4).candidates([0.2, 0.4, 0.4, 0.0])[0].tolist() == [False, True, False, False]
+    assert labeldp.SelectiveRandomizedResponse(0.0, 4).candidates([0.2, 0.4, 0.4, 0.0])[0].tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_one_positive_class_leaves_one_candidate() -> None:

@@ -22,7 +22,9 @@ SUBSET = labeldp.SubsetSelection(1.0, 5)
 MECHANISMS = [RR, SRR, OTHER, SUBSET]
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1, 0.0])
 LABELS = np.array([0, 1, 2, 3, 4, 4, 3, 2, 1, 0])
-each_mechanism = pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda m: f"{type(m).__name__}-{getattr(m, 'outside', '')}")
+each_mechanism = pytest.mark.parametrize(
+    "mechanism", MECHANISMS, ids=lambda m: f"{type(m).__name__}-{getattr(m, 'outside', '')}"
+)
 
 
 def released(mechanism, labels=LABELS, seed=0, **options):
@@ -99,7 +101,9 @@ BAD_LABELS = {
 def test_bad_labels_are_refused_without_being_printed(mechanism, name: str) -> None:
     for call in (
         lambda: released(mechanism, BAD_LABELS[name]),
-        lambda: mechanism.response(BAD_LABELS[name], np.tile(PRIOR, (np.size(BAD_LABELS[name]) if name != "ragged" else 2, 1))),
+        lambda: mechanism.response(
+            BAD_LABELS[name], np.tile(PRIOR, (np.size(BAD_LABELS[name]) if name != "ragged" else 2, 1))
+        ),
     ):
         with pytest.raises((TypeError, ValueError)) as caught:
             call()
@@ -164,11 +168,14 @@ def test_the_trap_works() -> None:
 
 
 BAD_PARAMETERS = [
-    dict(epsilon=value, num_classes=5) for value in (-1, float("nan"), float("inf"), 41.0, "1", None, True, [1.0], 1j, np.array([1.0]))
+    dict(epsilon=value, num_classes=5)
+    for value in (-1, float("nan"), float("inf"), 41.0, "1", None, True, [1.0], 1j, np.array([1.0]))
 ] + [dict(epsilon=1.0, num_classes=value) for value in (1, 0, -3, 2.0, "5", None, True, [5])]
 
 
-@pytest.mark.parametrize("kind", [labeldp.RandomizedResponse, labeldp.SelectiveRandomizedResponse, labeldp.SubsetSelection])
+@pytest.mark.parametrize(
+    "kind", [labeldp.RandomizedResponse, labeldp.SelectiveRandomizedResponse, labeldp.SubsetSelection]
+)
 @pytest.mark.parametrize("parameters", BAD_PARAMETERS, ids=str)
 def test_bad_parameters_are_refused(kind, parameters) -> None:
     with pytest.raises((TypeError, ValueError), match="Expected"):
@@ -197,8 +204,13 @@ def test_answers_have_the_labels_type(dtype: str) -> None:
     assert released(RR, LABELS.astype(dtype)).values.dtype == np.dtype(dtype)
 
 
-@pytest.mark.parametrize(("num_classes", "dtype", "expected"), [(128, "i1", "i2"), (256, "u1", "u2"), (300, "u1", "u2"), (127, "i1", "i1"), (70_000, "u1", "u4")])
-def test_answers_that_do_not_fit_take_the_next_wider_type(num_classes: int, dtype: str, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("num_classes", "dtype", "expected"),
+    [(128, "i1", "i2"), (256, "u1", "u2"), (300, "u1", "u2"), (127, "i1", "i1"), (70_000, "u1", "u4")],
+)
+def test_answers_that_do_not_fit_take_the_next_wider_type(
+    num_classes: int, dtype: str, expected: str
+) -> None:
     """An "other" numbered K must not wrap around to a class."""
     mechanism = labeldp.SelectiveRandomizedResponse(40.0, num_classes, size=1, outside="other")
     prior = np.zeros(num_classes)
@@ -229,7 +241,9 @@ def test_answers_stay_in_the_row_of_their_item_across_chunks(monkeypatch: pytest
             assert noisy.candidates[np.arange(3001), noisy.values].all()
     assert inside is not None
     assert 0.2 < inside.mean() < 0.95
-    np.testing.assert_array_equal(released_with(labeldp.RandomizedResponse(40.0, 7), labels, None).values, labels)
+    np.testing.assert_array_equal(
+        released_with(labeldp.RandomizedResponse(40.0, 7), labels, None).values, labels
+    )
     subset = released_with(labeldp.SubsetSelection(40.0, 7), labels, None).values
     np.testing.assert_array_equal(subset, labels[:, None] == np.arange(7))
 
@@ -252,7 +266,9 @@ class Scripted:
 
 @each_mechanism
 def test_rejected_words_are_drawn_again_for_the_same_row(mechanism) -> None:
-    strong = type(mechanism)(**{**vars(mechanism), "epsilon": 40.0, **({"subset_size": 1} if mechanism is SUBSET else {})})
+    strong = type(mechanism)(
+        **{**vars(mechanism), "epsilon": 40.0, **({"subset_size": 1} if mechanism is SUBSET else {})}
+    )
     noisy = labeldp.privatize(strong, LABELS, prior=np.ones(5), source=Scripted(3))
     if mechanism is SUBSET:
         np.testing.assert_array_equal(noisy.values.argmax(axis=1), LABELS)
@@ -282,7 +298,11 @@ def test_likelihood_is_that_of_the_value() -> None:
         noisy = released(mechanism)
         channel = mechanism.channel(PRIOR)
         for value, row in zip(noisy.values, noisy.likelihood(), strict=True):
-            column = int((mechanism.outputs() == value).all(axis=1).argmax()) if mechanism.set_valued else int(value)
+            column = (
+                int((mechanism.outputs() == value).all(axis=1).argmax())
+                if mechanism.set_valued
+                else int(value)
+            )
             np.testing.assert_array_equal(row, channel[:, column])
 
 
@@ -290,7 +310,9 @@ def test_posterior_is_bayes_rule() -> None:
     for mechanism in MECHANISMS:
         noisy = released(mechanism)
         joint = noisy.likelihood() * PRIOR
-        np.testing.assert_allclose(noisy.posterior(7 * PRIOR), joint / joint.sum(axis=1, keepdims=True), rtol=1e-12)
+        np.testing.assert_allclose(
+            noisy.posterior(7 * PRIOR), joint / joint.sum(axis=1, keepdims=True), rtol=1e-12
+        )
 
 
 # Randomness.
@@ -327,7 +349,9 @@ def test_system_randomness_is_not_shared_with_a_child_process() -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("make", [labeldp.SystemSource, lambda: labeldp.SeededSource(3)], ids=["system", "seeded"])
+@pytest.mark.parametrize(
+    "make", [labeldp.SystemSource, lambda: labeldp.SeededSource(3)], ids=["system", "seeded"]
+)
 def test_sources_cannot_be_copied(make) -> None:
     for operation in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="make a new one|Make a new one"):
@@ -352,12 +376,16 @@ def test_event_counts_alphabets_and_says_when_sizes_are_adaptive() -> None:
     fixed = labeldp.privatize(OTHER, [0, 1, 2], prior=prior)
     assert fixed.event == accounting.Disjoint([answer(1.0, 3)], [3], adaptive=False)
     adaptive = labeldp.privatize(labeldp.SelectiveRandomizedResponse(1.0, 5), [0, 1, 2], prior=prior)
-    assert adaptive.event == accounting.Disjoint([answer(1.0, 1), answer(1.0, 2), answer(1.0, 5)], [1, 1, 1], adaptive=True)
+    assert adaptive.event == accounting.Disjoint(
+        [answer(1.0, 1), answer(1.0, 2), answer(1.0, 5)], [1, 1, 1], adaptive=True
+    )
     assert labeldp.privatize(RR, LABELS).event == accounting.Disjoint([answer(1.0, 5)], [10])
 
 
 def test_other_at_every_candidate_costs_like_randomized_response() -> None:
-    noisy = labeldp.privatize(labeldp.SelectiveRandomizedResponse(1.0, 5, size=5, outside="other"), LABELS, prior=PRIOR)
+    noisy = labeldp.privatize(
+        labeldp.SelectiveRandomizedResponse(1.0, 5, size=5, outside="other"), LABELS, prior=PRIOR
+    )
     assert noisy.event == accounting.Disjoint([accounting.RandomizedResponse(1.0, 5)], [10])
 
 
@@ -382,7 +410,9 @@ def test_one_candidate_loses_nothing() -> None:
     noisy = labeldp.privatize(labeldp.SelectiveRandomizedResponse(1.0, 5, size=1), LABELS, prior=PRIOR)
     assert (noisy.values == 0).all()
     assert noisy.guarantee(unit="label").epsilon == 0
-    other = labeldp.privatize(labeldp.SelectiveRandomizedResponse(1.0, 5, size=1, outside="other"), LABELS, prior=PRIOR)
+    other = labeldp.privatize(
+        labeldp.SelectiveRandomizedResponse(1.0, 5, size=1, outside="other"), LABELS, prior=PRIOR
+    )
     assert other.guarantee(unit="label").epsilon == 1
 
 

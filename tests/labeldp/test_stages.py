@@ -89,7 +89,12 @@ def test_bad_shares_are_refused(shares) -> None:
 
 def test_bad_stages_and_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="same classes"):
-        privatize([0], [Stage(FIRST, 0.5), Stage(labeldp.RandomizedResponse(1.0, 3), 0.5)], prior=frequencies, seed=0)
+        privatize(
+            [0],
+            [Stage(FIRST, 0.5), Stage(labeldp.RandomizedResponse(1.0, 3), 0.5)],
+            prior=frequencies,
+            seed=0,
+        )
     with pytest.raises(ValueError, match="shape"):
         privatize([[0]], STAGES, prior=frequencies, seed=0)
     with pytest.raises(ValueError, match="every label"):
