@@ -1,5 +1,6 @@
 """K-ary randomized response."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -92,7 +93,7 @@ class RandomizedResponse:
         return Fraction(*thresholds(self.epsilon, 1, self.num_classes - 1, WORD_BITS))
 
     def _rows(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        scale = np.exp(self.epsilon) + self.num_classes - 1
+        ratio = math.exp(self.epsilon)
+        scale = ratio + self.num_classes - 1
         same = labels[:, None] == np.arange(self.num_classes)
-        rows: npt.NDArray[np.float64] = np.where(same, np.exp(self.epsilon) / scale, 1 / scale)
-        return rows
+        return np.where(same, ratio / scale, 1 / scale)

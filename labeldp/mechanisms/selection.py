@@ -62,7 +62,7 @@ def most_informative(weights: Weights, epsilon: float, *, other: bool) -> Candid
     probability = ordered / ordered.sum(axis=1, keepdims=True)
     information = information_by_size(probability, epsilon, other=other)
     positive = (ordered > 0).sum(axis=1)
-    sizes: npt.NDArray[np.int64] = np.arange(1, num_classes + 1)
+    sizes = np.arange(1, num_classes + 1, dtype=np.int64)
     allowed = (sizes <= np.maximum(positive, 1)[:, None]) & (sizes >= np.minimum(positive, 2)[:, None])
     size = np.where(allowed, information, -np.inf).argmax(axis=1) + 1
     mask = np.zeros(weights.shape, dtype=np.bool_)
