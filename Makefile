@@ -12,11 +12,11 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifeq ($(UV),)
   PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
   CREATE = $(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
-  CPU_WHEELS := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
+  CPU_WHEELS := --no-deps --retries 0 --extra-index-url https://download.pytorch.org/whl/cpu
 else
   PIP := $(UV) pip install --quiet --python $(BIN)/python
   CREATE = $(UV) venv --quiet --python $(PYTHON) $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
-  CPU_WHEELS := --torch-backend cpu
+  CPU_WHEELS := --no-deps --torch-backend cpu
 endif
 
 .PHONY: install demo test test-slow lint docs bench clean
@@ -26,7 +26,7 @@ $(STAMP)-$(TORCH): pyproject.toml Makefile
 	@echo "installing into $(VENV) (torch: $(TORCH)) ..."
 	@test -x $(BIN)/python || $(CREATE)
 ifeq ($(TORCH),cpu)
-	@$(PIP) $(CPU_WHEELS) "torch==$(TORCH_VERSION)" || $(PIP) "torch==$(TORCH_VERSION)"
+	@$(PIP) $(CPU_WHEELS) "torch==$(TORCH_VERSION)" 2>/dev/null || $(PIP) "torch==$(TORCH_VERSION)"
 else ifeq ($(TORCH),cuda)
 	@$(PIP) "torch==$(TORCH_VERSION)"
 endif
