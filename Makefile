@@ -19,7 +19,7 @@ else
   CPU_WHEELS := --no-deps --torch-backend cpu
 endif
 
-.PHONY: install demo test test-slow lint docs bench clean
+.PHONY: install demo test test-slow lint docs bench mutation clean
 
 install: $(STAMP)-$(TORCH)
 $(STAMP)-$(TORCH): pyproject.toml Makefile
@@ -58,8 +58,13 @@ lint: $(STAMP)-test-extra $(STAMP)-lint-extra
 docs: $(STAMP)-docs-extra
 	@$(BIN)/zensical build --clean --strict
 
+# MUTANTS: names of mutants to try, by default all of them (an hour or so)
+mutation: $(STAMP)-test-extra $(STAMP)-mutation-extra
+	@OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
+	@$(BIN)/mutmut results
+
 bench: install
 	@$(BIN)/python -m benchmarks.end_to_end
 
 clean:
-	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis mutants
