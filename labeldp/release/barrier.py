@@ -49,7 +49,7 @@ def privatize(
     return NoisyLabels(
         mechanism=mechanism,
         values=values,
-        candidates=plan.candidates,
+        plan=plan,
         event=event if source.secure else accounting.Seeded(event),
     )
 

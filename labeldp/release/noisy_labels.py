@@ -25,14 +25,19 @@ class NoisyLabels:
     Attributes:
         mechanism: what answered.
         values: (n,) integers, or (n, K) bool where an answer is a set of classes.
-        candidates: (n, K) bool, the classes each item could be answered in; None where that is all of them.
+        plan: what was decided about each item before its label was read.
         event: what happened, for the accountant.
     """
 
     mechanism: Mechanism
     values: npt.NDArray[Any]
-    candidates: npt.NDArray[np.bool_] | None
+    plan: Plan
     event: accounting.Event
+
+    @property
+    def candidates(self) -> npt.NDArray[np.bool_] | None:
+        """The classes each item could be answered in, (n, K) bool; None where that is all of them."""
+        return self.plan.candidates
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,7 +47,7 @@ class NoisyLabels:
 
     def likelihood(self) -> npt.NDArray[np.float64]:
         """Q_i(values[i] | c), the probability of what was released if the label were c; (n, K). What a learner trains on."""
-        return self.mechanism.likelihood(self.values, Plan(len(self), self.candidates))
+        return self.mechanism.likelihood(self.values, self.plan)
 
     def posterior(self, prior: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The law of each label given what was released, by Bayes' rule from a prior (n, K) or (K,); rows sum to 1.
@@ -109,7 +114,7 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
     if "candidates" in arrays:
         candidates = np.unpackbits(arrays["candidates"], axis=1, count=mechanism.num_classes).astype(np.bool_)
     event = accounting.event_from_dict(manifest["event"])
-    noisy = NoisyLabels(mechanism, values, candidates, event)
+    noisy = NoisyLabels(mechanism, values, Plan(manifest["items"], candidates), event)
     agree = manifest["items"] == len(values) and (candidates is None or len(candidates) == len(values))
     if not agree or not _possible(noisy):
         raise ValueError("values, candidates and manifest do not belong together")
