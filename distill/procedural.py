@@ -1,7 +1,8 @@
 """Images made without any teacher or data: one soft shape on a dark ground, with a texture inside.
 
-The law of these images is public knowledge about the domain ("one object, centred, brighter than its ground"),
-set by hand once. It depends on no record.
+The law of these images is a guess about the domain ("one object, centred, brighter than its ground"), fixed in
+this file. Its ranges were tuned by hand on Fashion-MNIST, a public data set: for other data nothing in it depends
+on a record; for Fashion-MNIST itself that holds only as far as such a data set counts as public.
 """
 
 import torch

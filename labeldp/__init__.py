@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from labeldp.mechanisms import RandomizedResponse as RandomizedResponse
     from labeldp.mechanisms import SelectiveRandomizedResponse as SelectiveRandomizedResponse
     from labeldp.mechanisms import SubsetSelection as SubsetSelection
+    from labeldp.mechanisms import UnaryEncoding as UnaryEncoding
     from labeldp.release import NoisyLabels as NoisyLabels
     from labeldp.release import SeededSource as SeededSource
     from labeldp.release import SystemSource as SystemSource
@@ -23,6 +24,7 @@ _HOME = {
     "RandomizedResponse": "labeldp.mechanisms",
     "SelectiveRandomizedResponse": "labeldp.mechanisms",
     "SubsetSelection": "labeldp.mechanisms",
+    "UnaryEncoding": "labeldp.mechanisms",
     "NoisyLabels": "labeldp.release",
     "SeededSource": "labeldp.release",
     "SystemSource": "labeldp.release",

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from itertools import combinations
-from math import comb
+from math import comb, prod
 
 
 def exponential_bracket(epsilon: float, terms: int = 400) -> tuple[Fraction, Fraction]:
@@ -49,6 +49,27 @@ def selective(ratio: Fraction, candidates: list[bool], outside: str) -> list[lis
                 Fraction(c) * (ratio if o == truth else 1) / (ratio + sum(outputs) - 1)
                 for o, c in enumerate(outputs)
             ]
+        rows.append(row)
+    return rows
+
+
+def unary_encoding(
+    bit_ratio: Fraction, num_classes: int, own_bit: Fraction | None = None
+) -> list[list[Fraction]]:
+    """Bits that are kept at bit_ratio : 1; the label's own bit set with another probability if one is given."""
+    keep = bit_ratio / (bit_ratio + 1)
+    own = keep if own_bit is None else own_bit
+    rows = []
+    for y in range(num_classes):
+        row = []
+        for number in range(2**num_classes):
+            bits = [number >> j & 1 for j in range(num_classes)]
+            row.append(
+                prod(
+                    (own if b else 1 - own) if j == y else (1 - keep if b else keep)
+                    for j, b in enumerate(bits)
+                )
+            )
         rows.append(row)
     return rows
 

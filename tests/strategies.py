@@ -45,8 +45,11 @@ def cases(draw: st.DrawFn, epsilons: st.SearchStrategy[float] = EPSILONS) -> Cas
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="uniform"),
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="other"),
         lambda: labeldp.SubsetSelection(epsilon, num_classes),
+        lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3)),
+        lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3), variant="optimized"),
         lambda: labeldp.SubsetSelection(
             epsilon, num_classes, subset_size=draw(st.integers(1, min(3, num_classes - 1)))
         ),
     )
-    return Case(draw(st.sampled_from(kinds))(), draw(prior_rows(num_classes)))
+    mechanism = draw(st.sampled_from(kinds))()
+    return Case(mechanism, draw(prior_rows(mechanism.num_classes)))

@@ -105,6 +105,24 @@ class Mechanism(Protocol):
         ...
 
 
+def items_event(answer: accounting.Event, num_items: int) -> accounting.Event:
+    """The event of n items that were answered alike."""
+    return accounting.Disjoint([answer], counts=[num_items]) if num_items else accounting.Disjoint([])
+
+
+def require_channel(mechanism: Mechanism) -> None:
+    """Refuses to list more than 2^12 outputs.
+
+    Raises:
+        TypeError: there are more.
+    """
+    if mechanism.num_outputs > MAX_CHANNEL_OUTPUTS:
+        raise TypeError(
+            f"Expected at most {MAX_CHANNEL_OUTPUTS} outputs for a channel, {mechanism!r} has more; "
+            f"use `likelihood`, which needs none of them listed."
+        )
+
+
 def one_dimensional_length(labels: object) -> int:
     """Number of labels, from the shape alone.
 

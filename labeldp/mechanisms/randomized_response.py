@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
-from labeldp.mechanisms.mechanism import Plan, checked_labels
+from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event
 from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
 from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds
 
@@ -83,10 +83,7 @@ class RandomizedResponse:
 
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered on the alphabet of all classes."""
-        answer = accounting.RandomizedResponse(self.epsilon, self.num_classes)
-        return accounting.Disjoint(
-            [answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else []
-        )
+        return items_event(accounting.RandomizedResponse(self.epsilon, self.num_classes), plan.num_items)
 
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
-from labeldp.mechanisms.mechanism import MAX_CHANNEL_OUTPUTS, Plan, checked_labels
+from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
 from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
 from labeldp.mechanisms.thresholds import WORD_BITS, thresholds, uniform_below
 
@@ -110,11 +110,7 @@ class SubsetSelection:
         Raises:
             TypeError: more than 2^12 sets.
         """
-        if self.num_outputs > MAX_CHANNEL_OUTPUTS:
-            raise TypeError(
-                f"Expected at most {MAX_CHANNEL_OUTPUTS} outputs for a channel, got {self.num_outputs} sets of {self.size} out of "
-                f"{self.num_classes} classes; use `likelihood`, which needs none of them."
-            )
+        require_channel(self)
         members = np.array(list(combinations(range(self.num_classes), self.size)))
         return (members[:, :, None] == np.arange(self.num_classes)).any(axis=1)
 
@@ -127,15 +123,14 @@ class SubsetSelection:
         return np.ascontiguousarray(self.likelihood(self.outputs(), Plan(0)).T)
 
     def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
-        """Q(values[i] | c) for every class c; (n, K)."""
+        """Q(values[i] | c) for every class c; (n, K). With more than about 1000 classes the largest of each row is scaled to 1."""
         inside, outside = self._probabilities()
         return np.where(values, inside, outside)
 
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered with a set of w of the K classes."""
-        answer = accounting.SubsetSelection(self.epsilon, self.num_classes, self.size)
-        return accounting.Disjoint(
-            [answer] if plan.num_items else [], counts=[plan.num_items] if plan.num_items else []
+        return items_event(
+            accounting.SubsetSelection(self.epsilon, self.num_classes, self.size), plan.num_items
         )
 
     def realized_ratio(self) -> Fraction:
@@ -143,9 +138,11 @@ class SubsetSelection:
         return Fraction(*thresholds(self.epsilon, self.size, self.num_classes - self.size, WORD_BITS))
 
     def _probabilities(self) -> tuple[float, float]:
-        """Probability of one set that holds the label, and of one that does not."""
+        """Probability of one set that holds the label, and of one that does not; up to a factor where floats have no room."""
         heavy = math.comb(self.num_classes - 1, self.size - 1)
         light = math.comb(self.num_classes - 1, self.size)
         ratio = math.exp(self.epsilon)
         outside = float(1 / (Fraction(ratio) * heavy + light))
+        if outside < 1e-300:
+            return 1.0, 1 / ratio
         return ratio * outside, outside

@@ -1,0 +1,126 @@
+"""Unary encoding: every class gets a bit, and every bit is flipped on its own."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import accounting
+from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
+from labeldp.mechanisms.parameters import checked_choice, checked_epsilon, checked_integer
+from labeldp.mechanisms.thresholds import WORD_BITS, thresholds
+
+
+@dataclass(frozen=True)
+class UnaryEncoding:
+    """Answers with a set of classes: the one-hot vector of the label, each bit of it flipped independently.
+
+    Law, with E = e^epsilon. variant="symmetric" (the vector approximation): a bit is flipped with probability 1 / (e^(epsilon / 2) + 1).
+    variant="optimized": the label's bit is set with probability 1/2, any other with 1 / (E + 1).
+
+    Args:
+        epsilon: privacy parameter of one answer, in 0 .. 40.
+        num_classes: K >= 2, public.
+        variant: "symmetric" or "optimized".
+
+    Privacy:
+        epsilon-DP for one label (pure): two labels differ in two bits, whose ratios multiply to E.
+
+    Source: T. Wang et al., USENIX Security 2017 (optimized); P. Zhao et al., ICLR 2025 (vector approximation).
+    """
+
+    epsilon: float
+    num_classes: int
+    variant: Literal["symmetric", "optimized"] = "symmetric"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
+        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        checked_choice("variant", self.variant, ("symmetric", "optimized"))
+
+    @property
+    def num_words(self) -> int:
+        """Words read for one answer: one for each bit."""
+        return self.num_classes
+
+    @property
+    def set_valued(self) -> bool:
+        """Whether an answer is a set of classes."""
+        return True
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of possible answers: every set of classes."""
+        return 2**self.num_classes
+
+    def plan(self, prior: object, num_items: int) -> Plan:
+        """Every item has every class; a prior is not used and may be None."""
+        return Plan(num_items)
+
+    def choose(
+        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Answers each item from K words, one for each bit; see `Mechanism.choose`.
+
+        The first words of a bit say what is likely for it, the next ones what is not, the rest is drawn again.
+        """
+        own = np.arange(self.num_classes) == labels[:, None]
+        if self.variant == "symmetric":
+            top, step = thresholds(self.epsilon / 2, 1, 1, bits)
+            likely = words < np.uint64(top)
+            return likely == own, (words >= np.uint64(top + step)).any(axis=1)
+        top, step = thresholds(self.epsilon, 1, 1, bits)
+        half = np.uint64((top + step) // 2)
+        own_bit, own_end = words < half, np.uint64(2 * int(half))
+        other_bit, other_end = words >= np.uint64(top), np.uint64(top + step)
+        rejected = np.where(own, words >= own_end, words >= other_end)
+        return np.where(own, own_bit, other_bit), rejected.any(axis=1)
+
+    def outputs(self) -> npt.NDArray[np.bool_]:
+        """Every set of classes as a row (2^K, K).
+
+        Raises:
+            TypeError: more than 2^12 sets.
+        """
+        require_channel(self)
+        numbers = np.arange(self.num_outputs)[:, None]
+        return (numbers >> np.arange(self.num_classes)) % 2 == 1
+
+    def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
+        """Row i is the law over `outputs()` given labels[i]; (n, 2^K)."""
+        return self.channel()[checked_labels(labels, self.num_classes)]
+
+    def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
+        """Q[y, s] over `outputs()`; (K, 2^K)."""
+        return np.ascontiguousarray(np.exp(self._log_likelihood(self.outputs())).T)
+
+    def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
+        """Q(values[i] | c) for every class c; (n, K). With more than 12 classes the largest of each row is scaled to 1."""
+        rows = self._log_likelihood(values.astype(np.bool_))
+        if self.num_classes > 12:
+            rows -= rows.max(axis=1, keepdims=True)
+        return np.exp(rows)
+
+    def event(self, plan: Plan) -> accounting.Event:
+        """n items, each an epsilon-DP answer."""
+        return items_event(accounting.PureDP(self.epsilon), plan.num_items)
+
+    def realized_ratio(self) -> Fraction:
+        """The largest likelihood ratio of two labels, at the width in use."""
+        if self.variant == "symmetric":
+            return Fraction(*thresholds(self.epsilon / 2, 1, 1, WORD_BITS)) ** 2
+        return Fraction(*thresholds(self.epsilon, 1, 1, WORD_BITS))
+
+    def _log_likelihood(self, sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """log Q(s | c): as if no bit were the label's, then bit c corrected; (n, K)."""
+        if self.variant == "symmetric":
+            truth, lie = -math.log1p(math.exp(-self.epsilon / 2)), -math.log1p(math.exp(self.epsilon / 2))
+            own = np.where(sets, truth, lie)
+            other = np.where(sets, lie, truth)
+        else:
+            own = np.full(sets.shape, -math.log(2))
+            other = np.where(sets, -math.log1p(math.exp(self.epsilon)), -math.log1p(math.exp(-self.epsilon)))
+        return other.sum(axis=1, keepdims=True) - other + own
