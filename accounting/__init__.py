@@ -12,7 +12,7 @@ from accounting.events import (
     Sequence,
     SubsetSelection,
 )
-from accounting.guarantee import Guarantee, Unit, composed_if_independent, guarantee
+from accounting.guarantee import Guarantee, Unit, composed_if_independent, guarantee, rounded_up
 from accounting.loss import Bounds, PrivacyLoss
 from accounting.transcript import Transcript
 
@@ -35,4 +35,5 @@ __all__ = [
     "event_from_dict",
     "event_to_dict",
     "guarantee",
+    "rounded_up",
 ]

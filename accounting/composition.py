@@ -90,9 +90,9 @@ def compose(event: Event, *, disjoint: Split) -> Composed:
         disjoint: "one part" for the units label and answer: sum over Sequence, maximum over Disjoint. "all
             parts" for the unit record: Disjoint counts as Sequence, each part as often as it has items.
 
-    Privacy: an adaptive Disjoint is composed by the worst alphabets allowed. Over all parts that is binary
-    randomized response for every item, those realised at alphabet 1 included. For one part, an item realised
-    at alphabet 1 lost nothing, and any other at most binary randomized response of its epsilon.
+    Privacy: an adaptive Disjoint is composed by the worst alphabets allowed, in every unit: each item counts as
+    binary randomized response of its epsilon, those realised at alphabet 1 included. What came out is no basis for a
+    guarantee that has to hold beforehand.
     """
     match event:
         case RandomizedResponse() | SubsetSelection() | PureDP():
@@ -131,7 +131,7 @@ def is_seeded(event: Event) -> bool:
 def _split(event: Disjoint, disjoint: Split) -> Composed:
     parts = event.events
     if event.adaptive:
-        parts = tuple(_worst_alphabet(part, constants_lose=disjoint == "all parts") for part in parts)
+        parts = tuple(_worst_alphabet(part) for part in parts)
     match disjoint:
         case "one part":
             return reduce(Composed.either, (compose(part, disjoint=disjoint) for part in parts), Composed())
@@ -142,24 +142,22 @@ def _split(event: Disjoint, disjoint: Split) -> Composed:
             assert_never(disjoint)
 
 
-def _worst_alphabet(event: Event, *, constants_lose: bool) -> Event:
-    """Returns the event with every alphabet replaced by the one that loses most, 2."""
+def _worst_alphabet(event: Event) -> Event:
+    """Returns the event with every alphabet, constants included, replaced by the one that loses most, 2."""
     match event:
-        case RandomizedResponse():
-            return event if event.num_classes == 1 and not constants_lose else PureDP(event.epsilon)
-        case SubsetSelection():
+        case RandomizedResponse() | SubsetSelection():
             return PureDP(event.epsilon)
         case PureDP() | ApproximateDP():
             return event
         case Sequence():
-            return Sequence([_worst_alphabet(part, constants_lose=constants_lose) for part in event.events])
+            return Sequence([_worst_alphabet(part) for part in event.events])
         case Disjoint():
-            worst = [_worst_alphabet(part, constants_lose=constants_lose) for part in event.events]
+            worst = [_worst_alphabet(part) for part in event.events]
             return Disjoint(worst, event.counts, adaptive=event.adaptive)
         case Repeated():
-            return Repeated(_worst_alphabet(event.event, constants_lose=constants_lose), event.count)
+            return Repeated(_worst_alphabet(event.event), event.count)
         case Seeded():
-            return Seeded(_worst_alphabet(event.event, constants_lose=constants_lose))
+            return Seeded(_worst_alphabet(event.event))
         case _:
             assert_never(event)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from accounting import arguments
 from accounting.composition import compose, is_seeded
-from accounting.transcript import Transcript
+from accounting.transcript import Transcript, certificates
 
 Unit: TypeAlias = Literal["label", "answer", "record"]
 
@@ -80,7 +80,7 @@ class Guarantee:
     def explain(self) -> str:
         """Returns the sentence for a report, with the unit in words."""
         about = f"Per {self.unit} ({UNITS[self.unit]})"
-        epsilon, delta = _rounded_up(self.epsilon), _rounded_up(self.delta)
+        epsilon, delta = rounded_up(self.epsilon), rounded_up(self.delta)
         if self.holds:
             return f"{about}: ({epsilon}, {delta})-differentially private: {self.why}."
         if math.isinf(self.epsilon):
@@ -189,13 +189,16 @@ def _record(transcript: Transcript, delta: float) -> Guarantee:
         holds = not math.isinf(epsilon)
         why = CERTIFIED if holds else composed.obstacle(delta)
         roads.append(Guarantee("record", holds, epsilon, delta, why))
-    if transcript.pool == "independent":
+    # Composition of the answers covers no other access to the data, and a certificate of several parts lists some.
+    if transcript.pool == "independent" and (
+        transcript.teacher is None or len(certificates(transcript.teacher)) == 1
+    ):
         roads.append(composed_if_independent(transcript, delta=delta))
     if not roads:
         return Guarantee("record", False, math.inf, delta, NO_ROAD)
     return min(roads, key=lambda road: (not road.holds, road.epsilon))
 
 
-def _rounded_up(value: float) -> str:
+def rounded_up(value: float) -> str:
     """Returns six significant digits, never less than the value."""
     return f"{float(Context(prec=6, rounding=ROUND_CEILING).create_decimal(repr(value))):.6g}"

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, assert_never, cast
 
 from accounting import arguments
 from accounting.dictionaries import Plain, event_from_dict, event_to_dict, read_fields, read_tag
-from accounting.events import Event, EventLike, as_event
+from accounting.events import (
+    ApproximateDP,
+    Disjoint,
+    Event,
+    EventLike,
+    PureDP,
+    RandomizedResponse,
+    Repeated,
+    Seeded,
+    Sequence,
+    SubsetSelection,
+    as_event,
+)
 
 About: TypeAlias = Literal["people", "teacher"]
 Pool: TypeAlias = Literal["made with the teacher", "independent"]
@@ -48,7 +60,7 @@ class Transcript:
     ) -> None:
         object.__setattr__(self, "events", as_event(events))
         object.__setattr__(self, "about", arguments.one_of("about", about, ABOUT))
-        object.__setattr__(self, "teacher", None if teacher is None else as_event(teacher))
+        object.__setattr__(self, "teacher", None if teacher is None else _certificate(as_event(teacher)))
         object.__setattr__(self, "pool", arguments.one_of("pool", pool, POOLS))
         if about == "people" and (teacher is not None or pool != POOLS[0]):
             raise ValueError(
@@ -73,3 +85,34 @@ class Transcript:
         teacher = None if fields["teacher"] is None else event_from_dict(fields["teacher"])
         about, pool = cast("About", fields["about"]), cast("Pool", fields["pool"])
         return Transcript(event_from_dict(fields["events"]), about=about, teacher=teacher, pool=pool)
+
+
+def certificates(event: Event) -> list[PureDP | ApproximateDP]:
+    """Returns the statements about training records that an event is made of.
+
+    Raises:
+        ValueError: a part speaks of labels or answers, not of records.
+    """
+    match event:
+        case PureDP() | ApproximateDP():
+            return [event]
+        case RandomizedResponse() | SubsetSelection():
+            raise ValueError(
+                f"Expected teacher to be made of certificates about training records (PureDP, ApproximateDP), got {event!r}, "
+                f"which speaks of one label or answer."
+            )
+        case Sequence() | Disjoint():
+            return [leaf for part in event.events for leaf in certificates(part)]
+        case Repeated() | Seeded():
+            return certificates(event.event)
+        case _:
+            assert_never(event)
+
+
+def _certificate(event: Event) -> Event:
+    """Returns the event when it certifies anything at all."""
+    if not certificates(event):
+        raise ValueError(
+            "Expected teacher to be a certificate, got an event in which nothing happened; use teacher=None."
+        )
+    return event

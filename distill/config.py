@@ -189,6 +189,7 @@ class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         checked_epsilon(self.epsilon)
+        _require(self.stages in ("subset+srr", "seed"), "privacy.stages", "subset+srr or seed", self.stages)
         _require(self.source in ("system", "seeded"), "privacy.source", "system or seeded", self.source)
 
 
@@ -210,7 +211,7 @@ class Config(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, "seed", "at least 0", self.seed)
+        _require(0 <= self.seed < 2**63, "seed", "at least 0 and below 2^63", self.seed)
         pool = self.pool
         share = pool.trajectory / (pool.trajectory + pool.procedural + pool.refined)
         wanted = math.ceil(share * pool.size)

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+import accounting
 from distill import report_figures
 from distill.config import Config
 from distill.config_file import to_toml
@@ -99,6 +100,7 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["rounded_up"] = accounting.rounded_up
     return environment.get_template("report.html").render(
         notice=NOTICE,
         report=report,
@@ -128,7 +130,7 @@ def summary(report: Report) -> list[str]:
     ]
     for guarantee in report.guarantees:
         held = (
-            f"epsilon {guarantee['epsilon']:g} per {guarantee['unit']}, delta {guarantee['delta']:g}"
+            f"epsilon {accounting.rounded_up(guarantee['epsilon'])} per {guarantee['unit']}, delta {guarantee['delta']:g}"
             if guarantee["holds"]
             else f"no guarantee per {guarantee['unit']}"
         )
@@ -148,5 +150,5 @@ def _num_classes(report: Report) -> int:
 
 
 def _write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
-    path.chmod(0o600)

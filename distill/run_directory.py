@@ -111,12 +111,13 @@ def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee
     composition = (
         "The noise can be reproduced from a seed, so nothing is promised at all."
         if math.isinf(composed.epsilon)
-        else f"If the pool had been made without the teacher, composing all answers would give epsilon {composed.epsilon:,.1f} "
+        else f"If the pool had been made without the teacher, composing all answers would give epsilon {accounting.rounded_up(composed.epsilon)} "
         f"at delta {composed.delta:g} for one training record."
     )
     return (
-        f"Epsilon {epsilon:g} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
-        f"guarantee about the people or records the teacher was trained on. {composition}"
+        f"Epsilon {accounting.rounded_up(epsilon)} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
+        f"guarantee about the people or records the teacher was trained on. {composition} "
+        f"Every further run with the same teacher and pool that is published, such as one with the same seed, adds its own epsilon."
     )
 
 
@@ -125,7 +126,11 @@ def privacy_card(privacy: dict[str, Any]) -> str:
     stamp = "" if privacy["releasable"] else "**NOT FOR RELEASE: seeded randomness.**\n\n"
     lines = [
         f"- **{g['unit']}**: "
-        + (f"epsilon {g['epsilon']:g}, delta {g['delta']:g}. " if g["holds"] else "no guarantee. ")
+        + (
+            f"epsilon {accounting.rounded_up(g['epsilon'])}, delta {g['delta']:g}. "
+            if g["holds"]
+            else "no guarantee. "
+        )
         + g["why"]
         for g in privacy["guarantees"]
     ]

@@ -55,7 +55,8 @@ def targets(noisy: NoisyLabels, loss: Literal["likelihood", "cross-entropy"]) ->
     """What the trainer learns from, (n, K): the likelihood of each class, or the released class as if it were true."""
     if loss == "cross-entropy":
         return one_hot(noisy.values, noisy.mechanism.num_classes)
-    return torch.from_numpy(noisy.likelihood()).float()
+    rows = noisy.likelihood()
+    return torch.from_numpy(rows / rows.max(axis=1, keepdims=True)).float()  # scaled while it is double
 
 
 def train_student(
@@ -111,8 +112,8 @@ def resolved_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError):
         raise UsageError(
             f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}."
         ) from None

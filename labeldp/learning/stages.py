@@ -102,6 +102,6 @@ def privatize(
     checked = checked_labels(labels, stages[0].mechanism.num_classes)
     released = StagedLabels((), ())
     for stage, items in zip(stages, plan, strict=True):
-        noisy = release(stage.mechanism, checked[items], prior=prior(released, items), source=source)
+        noisy = release(stage.mechanism, checked[items], prior=prior(released, items.copy()), source=source)
         released = StagedLabels((*released.items, items), (*released.parts, noisy))
     return released

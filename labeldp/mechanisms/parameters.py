@@ -8,11 +8,17 @@ EPSILON_LIMIT = 40.0
 """Largest epsilon whose ratio fits a 64-bit word, with room for millions of classes."""
 
 
+MAX_CLASSES = 2**24
+
+
 def checked_epsilon(epsilon: object) -> float:
     """Epsilon as a float in [0, 40]."""
     if isinstance(epsilon, bool) or not isinstance(epsilon, numbers.Real):
         raise TypeError(f"Expected epsilon to be a real number, got {type(epsilon).__name__}.")
-    value = float(epsilon)
+    try:
+        value = float(epsilon)
+    except OverflowError:
+        value = math.inf
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"Expected a finite epsilon >= 0, got {value}.")
     if value > EPSILON_LIMIT:
@@ -32,6 +38,11 @@ def checked_integer(name: str, value: object, *, least: int, most: int | None = 
         allowed = f"{name} >= {least}" if most is None else f"{name} in {least} .. {most}"
         raise ValueError(f"Expected {allowed}, got {number}.")
     return number
+
+
+def checked_num_classes(value: object) -> int:
+    """Number of classes, at least 2 and few enough for their numbers and counts to be exact on every path."""
+    return checked_integer("num_classes", value, least=2, most=MAX_CLASSES)
 
 
 def checked_choice(name: str, value: object, choices: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event
-from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
+from labeldp.mechanisms.parameters import checked_epsilon, checked_num_classes
 from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds
 
 
@@ -34,7 +34,7 @@ class RandomizedResponse:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
-        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        object.__setattr__(self, "num_classes", checked_num_classes(self.num_classes))
 
     @property
     def num_words(self) -> int:

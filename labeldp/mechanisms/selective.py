@@ -10,7 +10,12 @@ import numpy.typing as npt
 import accounting
 from labeldp.mechanisms import selection
 from labeldp.mechanisms.mechanism import Plan, checked_labels, one_dimensional_length
-from labeldp.mechanisms.parameters import checked_choice, checked_epsilon, checked_integer
+from labeldp.mechanisms.parameters import (
+    checked_choice,
+    checked_epsilon,
+    checked_integer,
+    checked_num_classes,
+)
 from labeldp.mechanisms.prior import integer_weights, prior_rows, row_chunks
 from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds, uniform_below
 
@@ -45,7 +50,7 @@ class SelectiveRandomizedResponse:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
-        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        object.__setattr__(self, "num_classes", checked_num_classes(self.num_classes))
         if isinstance(self.size, str):
             checked_choice("size", self.size, ("accuracy", "information"))
         else:
@@ -110,7 +115,7 @@ class SelectiveRandomizedResponse:
             words[:, 0], rank, self._alphabet(size).astype(np.uint64), epsilon=self.epsilon, bits=bits
         )
         if self.outside == "uniform":
-            drawn, again = uniform_below(words[:, 0], size, bits=bits)
+            drawn, again = uniform_below(words[:, 0], size, limit=self._accepted(size, bits))
             answer, rejected = np.where(inside, answer, drawn), np.where(inside, rejected, again)
         chosen = mask & (position == answer.astype(np.int32)[:, None] + 1)
         value = (chosen * np.arange(self.num_classes)).sum(
@@ -171,6 +176,12 @@ class SelectiveRandomizedResponse:
             Fraction(*thresholds(self.epsilon, 1, alphabet - 1, WORD_BITS))
             for alphabet in range(2, self.num_classes + 1)
         )
+
+    def _accepted(self, size: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+        """Words that a label inside k candidates accepts; a label outside draws from the same ones."""
+        sizes, which = np.unique(size, return_inverse=True)
+        pairs = [(thresholds(self.epsilon, 1, int(k) - 1, bits), int(k) - 1) for k in sizes]
+        return np.array([top + lies * step for (top, step), lies in pairs], dtype=np.uint64)[which]
 
     def _alphabet(self, size: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         """Number of possible outputs of an item with k candidates."""

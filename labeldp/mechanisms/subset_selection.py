@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
-from labeldp.mechanisms.parameters import checked_epsilon, checked_integer
+from labeldp.mechanisms.parameters import checked_epsilon, checked_integer, checked_num_classes
 from labeldp.mechanisms.thresholds import WORD_BITS, thresholds, uniform_below
 
 
@@ -37,7 +37,7 @@ class SubsetSelection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
-        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        object.__setattr__(self, "num_classes", checked_num_classes(self.num_classes))
         size = self.subset_size
         if size is None:
             size = max(1, round(self.num_classes / (math.exp(self.epsilon) + 1)))
@@ -84,7 +84,9 @@ class SubsetSelection:
         rows = np.arange(len(labels))
         for step in range(self.size):
             last = others - self.size + step
-            drawn, again = uniform_below(words[:, 1 + step], np.uint64(last + 1), bits=bits)
+            drawn, again = uniform_below(
+                words[:, 1 + step], np.uint64(last + 1), limit=np.uint64(2**bits - 1)
+            )
             rejected = rejected | again
             drawn = drawn.astype(np.intp)
             member = np.where(chosen[rows, drawn], last, drawn)

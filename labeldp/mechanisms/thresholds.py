@@ -84,13 +84,16 @@ def randomized_rank(
 
 
 def uniform_below(
-    words: npt.NDArray[np.uint64], count: npt.NDArray[np.uint64] | np.uint64, *, bits: int
+    words: npt.NDArray[np.uint64],
+    count: npt.NDArray[np.uint64] | np.uint64,
+    *,
+    limit: npt.NDArray[np.uint64] | np.uint64,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Uniform integers below count, one from each word, and a mask of the words to be drawn again (integer 0 there).
+    """Uniform integers below count from words below limit, and a mask of the words to be drawn again (integer 0 there).
 
-    The words are cut into `count` stretches of equal length, so no integer is favoured; what remains is rejected.
-    Using 2^bits - 1 for 2^bits keeps within a word and only shortens the stretches when count is a power of two.
+    The words are cut into `count` stretches of equal length, so no integer is favoured; fewer than `count` of them, and
+    those from the limit on, are rejected.
     """
-    drawn = words // (np.uint64(2**bits - 1) // count)
+    drawn = words // (limit // count)
     rejected = drawn >= count
     return np.where(rejected, np.uint64(0), drawn), rejected

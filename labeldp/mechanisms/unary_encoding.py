@@ -10,8 +10,12 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
-from labeldp.mechanisms.parameters import checked_choice, checked_epsilon, checked_integer
-from labeldp.mechanisms.thresholds import WORD_BITS, thresholds
+from labeldp.mechanisms.parameters import (
+    checked_choice,
+    checked_epsilon,
+    checked_num_classes,
+)
+from labeldp.mechanisms.thresholds import WORD_BITS, exponential_below
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class UnaryEncoding:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))
-        object.__setattr__(self, "num_classes", checked_integer("num_classes", self.num_classes, least=2))
+        object.__setattr__(self, "num_classes", checked_num_classes(self.num_classes))
         checked_choice("variant", self.variant, ("symmetric", "optimized"))
 
     @property
@@ -65,19 +69,13 @@ class UnaryEncoding:
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Answers each item from K words, one for each bit; see `Mechanism.choose`.
 
-        The first words of a bit say what is likely for it, the next ones what is not, the rest is drawn again.
+        The last words of a bit, as many as round the ratio down, say what is unlikely for it; none is drawn again.
         """
         own = np.arange(self.num_classes) == labels[:, None]
-        if self.variant == "symmetric":
-            top, step = thresholds(self.epsilon / 2, 1, 1, bits)
-            likely = words < np.uint64(top)
-            return likely == own, (words >= np.uint64(top + step)).any(axis=1)
-        top, step = thresholds(self.epsilon, 1, 1, bits)
-        half = np.uint64((top + step) // 2)
-        own_bit, own_end = words < half, np.uint64(2 * int(half))
-        other_bit, other_end = words >= np.uint64(top), np.uint64(top + step)
-        rejected = np.where(own, words >= own_end, words >= other_end)
-        return np.where(own, own_bit, other_bit), rejected.any(axis=1)
+        shared = 2 if self.variant == "symmetric" else 1
+        likely = words < np.uint64(2**bits - _unlikely(self.epsilon / shared, bits))
+        mine = likely if self.variant == "symmetric" else words < np.uint64(2 ** (bits - 1))
+        return np.where(own, mine, ~likely), np.zeros(len(labels), dtype=np.bool_)
 
     def outputs(self) -> npt.NDArray[np.bool_]:
         """Every set of classes as a row (2^K, K).
@@ -110,9 +108,8 @@ class UnaryEncoding:
 
     def realized_ratio(self) -> Fraction:
         """The largest likelihood ratio of two labels, at the width in use."""
-        if self.variant == "symmetric":
-            return Fraction(*thresholds(self.epsilon / 2, 1, 1, WORD_BITS)) ** 2
-        return Fraction(*thresholds(self.epsilon, 1, 1, WORD_BITS))
+        shared = 2 if self.variant == "symmetric" else 1
+        return (2**WORD_BITS / Fraction(_unlikely(self.epsilon / shared, WORD_BITS)) - 1) ** shared
 
     def _log_likelihood(self, sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """log Q(s | c): as if no bit were the label's, then bit c corrected; (n, K)."""
@@ -124,3 +121,8 @@ class UnaryEncoding:
             own = np.full(sets.shape, -math.log(2))
             other = np.where(sets, -math.log1p(math.exp(self.epsilon)), -math.log1p(math.exp(-self.epsilon)))
         return other.sum(axis=1, keepdims=True) - other + own
+
+
+def _unlikely(epsilon: float, bits: int) -> int:
+    """Words of a bit's unlikely value, s = ceil(2^bits / (r + 1)): the ratio (2^bits - s) / s is at most r, and at least 1."""
+    return -(-(2**bits) // (exponential_below(epsilon) + 1))

@@ -40,6 +40,10 @@ def privatize(
         epsilon-DP for each label (the label of one item may change; features, number and order are the same), given a prior
         that does not depend on it. A label given to a second call pays again.
     """
+    if not hasattr(mechanism, "choose"):
+        raise TypeError(f"Expected a mechanism of labeldp, got {type(mechanism).__name__}.")
+    if source is not None and not (hasattr(source, "words") and hasattr(source, "secure")):
+        raise TypeError(f"Expected a source such as labeldp.SystemSource(), got {type(source).__name__}.")
     plan = mechanism.plan(prior, one_dimensional_length(labels))
     source = SystemSource() if source is None else source
     checked = checked_labels(labels, mechanism.num_classes)

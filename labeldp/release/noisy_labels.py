@@ -114,6 +114,8 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
     if "candidates" in arrays:
         candidates = np.unpackbits(arrays["candidates"], axis=1, count=mechanism.num_classes).astype(np.bool_)
     event = accounting.event_from_dict(manifest["event"])
+    if (candidates is not None) != (name == "SelectiveRandomizedResponse"):
+        raise ValueError("candidates belong to selective mechanisms alone")
     noisy = NoisyLabels(mechanism, values, Plan(manifest["items"], candidates), event)
     agree = manifest["items"] == len(values) and (candidates is None or len(candidates) == len(values))
     if not agree or not _possible(noisy):
@@ -124,6 +126,9 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
 def _possible(noisy: NoisyLabels) -> bool:
     """Whether the values are outputs of the mechanism at all."""
     mechanism, values = noisy.mechanism, noisy.values
+    charged = mechanism.event(noisy.plan)
+    if noisy.event not in (charged, accounting.Seeded(charged)):
+        return False
     if mechanism.set_valued:
         return values.dtype == np.bool_ and values.shape == (len(noisy), mechanism.num_classes)
     in_range = (
@@ -131,7 +136,10 @@ def _possible(noisy: NoisyLabels) -> bool:
         and values.dtype.kind in "iu"
         and bool(np.all((values >= 0) & (values < mechanism.num_outputs)))
     )
-    return in_range and (noisy.candidates is None or bool(noisy.candidates.any(axis=1).all()))
+    if noisy.candidates is None or not in_range:
+        return in_range
+    reachable = np.column_stack([noisy.candidates, np.ones(len(noisy), dtype=np.bool_)])
+    return bool(noisy.candidates.any(axis=1).all() and reachable[np.arange(len(noisy)), values].all())
 
 
 def checked_prior(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.float64]:

@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from labeldp.mechanisms.parameters import checked_integer
 
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # the process number alone may repeat, in another namespace
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class Source(Protocol):
     """Where the words of a sampler come from."""
@@ -41,12 +52,12 @@ class SystemSource:
         self._renew()
 
     def _renew(self) -> None:
-        self._process = os.getpid()
+        self._process = os.getpid(), _forks
         self._stream = _keystream(os.urandom(32))
 
     def words(self, count: int, context: object = None) -> npt.NDArray[np.uint64]:
         """Uniform, independent 64-bit words, (count,)."""
-        if os.getpid() != self._process:
+        if (os.getpid(), _forks) != self._process:
             self._renew()
         return _drawn(self._stream, count)
 

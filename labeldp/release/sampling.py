@@ -39,4 +39,11 @@ def _sample_chunk(
 
 
 def _word_rows(mechanism: Mechanism, source: Source, num_items: int) -> npt.NDArray[np.uint64]:
-    return source.words(num_items * mechanism.num_words).reshape(num_items, mechanism.num_words)
+    count = num_items * mechanism.num_words
+    words = source.words(count)
+    if words.dtype != np.uint64 or words.shape != (count,):
+        raise TypeError(
+            f"Expected a source of {count} words of type uint64, got {words.dtype} of shape {words.shape}; every word must be "
+            f"uniform over all 64 bits."
+        )
+    return words.reshape(num_items, mechanism.num_words)

@@ -56,7 +56,7 @@ def record_epsilon(events, *, delta, account=composed_if_independent):
         (Disjoint([TEN, PureDP(0.25)]), 1.0),
         (Disjoint([[PureDP(0.25), PureDP(0.5)], PureDP(0.5)]), 0.75),
         (Disjoint([PureDP(0.25), Repeated(PureDP(0.25), 3), PureDP(0.5)]), 1.0),
-        (Disjoint([ONE], [5], adaptive=True), 0.0),
+        (Disjoint([ONE], [5], adaptive=True), 1.0),
         ([Disjoint([ONE, TEN], adaptive=True), SubsetSelection(0.5, 10, 3)], 1.5),
         ([], 0.0),
         (Disjoint([]), 0.0),
@@ -89,7 +89,7 @@ def test_parts_of_different_epsilon_are_dominated(first, second, few, many, delt
             assert path.epsilon(delta).lower <= stated
 
 
-def test_adaptive_sizes_count_as_two_for_one_item_unless_constant():
+def test_adaptive_sizes_count_as_two_for_one_item():
     delta = 0.1
     adaptive = guarantee(about_people(Disjoint([TEN, ONE], adaptive=True)), unit="label", delta=delta)
     fixed = guarantee(about_people(Disjoint([TEN, ONE])), unit="label", delta=delta)
@@ -276,13 +276,14 @@ def test_units_are_never_mixed():
 @pytest.mark.parametrize("nest", [list, tuple, Sequence, Disjoint])
 def test_seeded_never_holds(nest):
     hidden = nest([TEN, Repeated(Seeded(PureDP(0.1)), 2)])
+    certified = nest([PureDP(1.0), Repeated(Seeded(PureDP(0.1)), 2)])
     transcripts = [
         (about_people(hidden), "label"),
         (about_people(hidden), "record"),
         (about_teacher(hidden), "answer"),
         (about_teacher(hidden, pool="independent"), "record"),
-        (about_teacher(TEN, teacher=hidden), "answer"),
-        (about_teacher(TEN, teacher=hidden), "record"),
+        (about_teacher(TEN, teacher=certified), "answer"),
+        (about_teacher(TEN, teacher=certified), "record"),
     ]
     stated = [guarantee(transcript, unit=unit, delta=0.5) for transcript, unit in transcripts]
     stated.append(composed_if_independent(about_teacher(hidden, pool="independent"), delta=0.5))
@@ -291,6 +292,23 @@ def test_seeded_never_holds(nest):
         assert not one.releasable
         assert one.why == "seeded randomness: not for release"
     assert not is_seeded(Sequence([TEN, Repeated(ApproximateDP(1.0, 0.0), 2)]))
+
+
+@pytest.mark.parametrize(
+    "teacher", [[], (), Sequence([]), Disjoint([]), TEN, ONE, [PureDP(1.0), TEN], Repeated(TEN, 2)], ids=str
+)
+def test_only_statements_about_records_certify_a_teacher(teacher):
+    with pytest.raises(ValueError, match="teacher"):
+        about_teacher(RELEASE, teacher=teacher)
+    assert guarantee(about_teacher(RELEASE, teacher=[PureDP(1.0)]), unit="record").epsilon == 1.0
+
+
+def test_composing_answers_does_not_cover_other_accesses_to_the_data():
+    answers = Disjoint([RandomizedResponse(0.01, 10)], [10])
+    alone = about_teacher(answers, teacher=PureDP(8.0), pool="independent")
+    assert guarantee(alone, unit="record").epsilon < 0.11
+    more = about_teacher(answers, teacher=[PureDP(8.0), PureDP(5.0)], pool="independent")
+    assert guarantee(more, unit="record").epsilon == 13.0
 
 
 def test_seeded_events_are_composed_like_their_own():

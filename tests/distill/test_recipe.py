@@ -85,7 +85,7 @@ def test_an_epsilon_per_answer_never_stands_alone(tiny_run) -> None:
     assert "This is not a guarantee about the people or records" in words
     composed = tiny_run.privacy["composed_if_the_pool_were_independent"]["epsilon"]
     assert 100 < composed < 800
-    assert f"{composed:,.1f}" in words
+    assert accounting.rounded_up(composed) in words
     assert words in (tiny_run.folder / "report.html").read_text()
     assert words in (tiny_run.folder / "release" / "PRIVACY.md").read_text()
     assert words in "\n".join(distill.report.summary(tiny_run))

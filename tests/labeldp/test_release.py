@@ -480,6 +480,69 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path) -> None:
         labeldp.NoisyLabels.load(tmp_path / "pickled.npz")
 
 
+def rewritten(path, **changes) -> None:
+    """Changes arrays of a saved file, and keys of its manifest."""
+    import json
+
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    manifest = json.loads(str(arrays["manifest"]))
+    for name, value in changes.items():
+        if name in arrays:
+            arrays[name] = value
+        else:
+            manifest[name] = value
+    np.savez(path, **{**arrays, "manifest": np.array(json.dumps(manifest))})
+
+
+def test_a_file_that_contradicts_itself_is_refused(tmp_path) -> None:
+    path = tmp_path / "noisy.npz"
+    cheaper = accounting.event_to_dict(accounting.Disjoint([accounting.RandomizedResponse(0.01, 3)], [10]))
+    contradictions = [
+        (OTHER, {"event": cheaper}),
+        (OTHER, {"items": 9}),
+        (OTHER, {"mechanism": {"name": "RandomizedResponse", "epsilon": 1.0, "num_classes": 5}}),
+        (RR, {"mechanism": {"name": "RandomizedResponse", "epsilon": 9.0, "num_classes": 5}}),
+        (RR, {"mechanism": {"name": "SelectiveRandomizedResponse", "epsilon": 1.0, "num_classes": 5}}),
+        (RR, {"values": np.full(10, 5)}),
+        (RR, {"values": np.full(10, 1.0)}),
+        (labeldp.SelectiveRandomizedResponse(1.0, 5, size=2), {"values": np.full(10, 4)}),
+        (
+            labeldp.SelectiveRandomizedResponse(1.0, 5, size=2),
+            {"candidates": np.full((10, 1), 0xF8, np.uint8)},
+        ),
+    ]
+    for mechanism, changes in contradictions:
+        labeldp.privatize(mechanism, LABELS, prior=PRIOR).save(path)
+        rewritten(path)
+        labeldp.NoisyLabels.load(path)
+        rewritten(path, **changes)
+        with pytest.raises(ValueError, match="another or a damaged"):
+            labeldp.NoisyLabels.load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.float64])
+def test_words_of_another_width_are_refused(dtype) -> None:
+    class Narrow:
+        secure = True
+
+        def words(self, count, context=None):
+            return np.zeros(count, dtype=dtype)
+
+    with pytest.raises(TypeError, match="uint64"):
+        labeldp.privatize(RR, LABELS, source=Narrow())
+
+
+def test_what_is_no_mechanism_or_source_is_refused() -> None:
+    for call in (lambda: labeldp.privatize("rr", LABELS), lambda: labeldp.privatize(RR, LABELS, source=42)):
+        with pytest.raises(TypeError, match="Expected a"):
+            call()
+    with pytest.raises(ValueError, match="num_classes"):
+        labeldp.RandomizedResponse(1.0, 2**64)
+    with pytest.raises(ValueError, match="epsilon"):
+        labeldp.RandomizedResponse(10**400, 3)
+
+
 def test_realized_ratio_is_that_of_the_thresholds() -> None:
     assert RR.realized_ratio() == Fraction(*thresholds(1.0, 1, 4, 64))
     assert OTHER.realized_ratio() == max(Fraction(*thresholds(1.0, 1, a, 64)) for a in range(1, 5))
