@@ -17,6 +17,7 @@ app = App(
     name="labeldp",
     help="Label differential privacy: mechanisms, accounting, and distillation of private teachers.",
     version=__version__,
+    help_format="plaintext",
     result_action="return_value",
 )
 
@@ -35,6 +36,7 @@ Values = Annotated[
     Parameter(
         name="--set",
         negative=(),
+        show_default=False,
         help="Overrides a key of the configuration, KEY=VALUE; --section.key VALUE is the same, e.g. --privacy.epsilon 2.",
     ),
 ]
@@ -60,7 +62,7 @@ def distill(
 ) -> None:
     """Distils a private teacher as a configuration file says: teacher, generator, pool, noisy labels, student, report.
 
-    By default the run goes to runs/NAME, NAME being the file's. See docs/distillation for every key.
+    By default the run goes to runs/NAME, NAME being the file's. Every key stands, with a comment, in configs/digits.toml.
     """
     from distill.config_file import load_config
 

@@ -31,7 +31,7 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
         quiet: shows no progress.
 
     Returns:
-        The report, which is also written to the run directory with everything else (docs/distillation).
+        The report, which is also written to the run directory with everything else (docs/design).
 
     Raises:
         UsageError: a directory in use, data that are missing or damaged.

@@ -47,8 +47,8 @@ def cases(draw: st.DrawFn, epsilons: st.SearchStrategy[float] = EPSILONS) -> Cas
         lambda: labeldp.SubsetSelection(epsilon, num_classes),
         lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3)),
         lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3), variant="optimized"),
-        lambda: labeldp.SubsetSelection(
-            epsilon, num_classes, subset_size=draw(st.integers(1, min(3, num_classes - 1)))
+        lambda: labeldp.SubsetSelection(  # five bits a word hold no larger ratio
+            min(epsilon, 2.0), num_classes, subset_size=draw(st.integers(1, min(3, num_classes - 1)))
         ),
     )
     mechanism = draw(st.sampled_from(kinds))()

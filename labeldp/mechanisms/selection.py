@@ -28,7 +28,7 @@ def most_accurate(weights: Weights, epsilon: float) -> Candidates:
     further class raises it exactly when its weight is above V, so the optimum is the fixed point S = {weight > V(S)},
     reached from above in a few passes. Two values near 2^-53 of each other may be told apart either way: S stays a function of the prior alone.
 
-    Source: arXiv 2102.06062, Theorem 3 (optimality among all epsilon-DP mechanisms); theory of the fixed point in docs/mechanisms.
+    Source: arXiv 2102.06062, Theorem 3 (optimality among all epsilon-DP mechanisms); the fixed point is proved in docs/design.
     """
     ratio = np.exp(np.float64(epsilon))
     mask = weights > 0
