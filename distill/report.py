@@ -130,7 +130,7 @@ def summary(report: Report) -> list[str]:
     ]
     for guarantee in report.guarantees:
         held = (
-            f"epsilon {accounting.rounded_up(guarantee['epsilon'])} per {guarantee['unit']}, delta {guarantee['delta']:g}"
+            f"epsilon {accounting.rounded_up(guarantee['epsilon'])} per {guarantee['unit']}, delta {accounting.rounded_up(guarantee['delta'])}"
             if guarantee["holds"]
             else f"no guarantee per {guarantee['unit']}"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import accounting
 from distill.pool import Pool
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8a8a"
@@ -28,7 +29,7 @@ def accuracies(accuracy: dict[str, float], privacy: dict[str, Any], num_test_ima
     names = [
         "teacher",
         "student of clean answers",
-        f"private student\n(epsilon {privacy['epsilon_per_answer']:g} per answer)",
+        f"private student\n(epsilon {accounting.rounded_up(privacy['epsilon_per_answer'])} per answer)",
     ]
     values = [100 * accuracy[key] for key in ("teacher", "clean_student", "private_student")]
     with mpl.rc_context(STYLE):

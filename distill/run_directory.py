@@ -112,7 +112,7 @@ def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee
         "The noise can be reproduced from a seed, so nothing is promised at all."
         if math.isinf(composed.epsilon)
         else f"If the pool had been made without the teacher, composing all answers would give epsilon {accounting.rounded_up(composed.epsilon)} "
-        f"at delta {composed.delta:g} for one training record."
+        f"at delta {accounting.rounded_up(composed.delta)} for one training record."
     )
     return (
         f"Epsilon {accounting.rounded_up(epsilon)} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
@@ -127,7 +127,7 @@ def privacy_card(privacy: dict[str, Any]) -> str:
     lines = [
         f"- **{g['unit']}**: "
         + (
-            f"epsilon {accounting.rounded_up(g['epsilon'])}, delta {g['delta']:g}. "
+            f"epsilon {accounting.rounded_up(g['epsilon'])}, delta {accounting.rounded_up(g['delta'])}. "
             if g["holds"]
             else "no guarantee. "
         )

@@ -237,3 +237,13 @@ def test_settings_survive_a_round_trip() -> None:
     config = configuration({}, {"privacy.epsilon": "2", "seed": "3"})
     assert (config.privacy.epsilon, config.seed) == (2.0, 3)
     assert msgspec.convert(msgspec.to_builtins(config), type(config)) == config
+
+
+def test_no_printed_epsilon_is_below_the_one_that_holds(tmp_path) -> None:
+    report = run(configuration({**TINY, "privacy": {"epsilon": 1.0000049}}), tmp_path / "run", quiet=True)
+    texts = [(report.folder / name).read_text() for name in ("report.html", "release/PRIVACY.md")]
+    for text in [*texts, "\n".join(distill.report.summary(report))]:
+        text = text.replace("epsilon = 1.0000049", "")
+        assert "1.00001" in text
+        assert "epsilon 1 " not in text
+        assert 'class="holds">1<' not in text
