@@ -12,7 +12,7 @@ EPSILONS = st.one_of(
     st.sampled_from([0.0, 5e-324, 1e-9, 0.1, 0.5, 1.0, np.log(2.0), np.log(3.0), 2.0]),
     st.floats(0, 2.5),
 )
-FULL_RANGE_EPSILONS = st.one_of(EPSILONS, st.floats(0, 40), st.sampled_from([20.0, 36.9, 40.0]))
+FULL_RANGE_EPSILONS = st.one_of(EPSILONS, st.floats(0, 80), st.sampled_from([20.0, 36.9, 40.0, 40.1, 80.0]))
 
 
 @st.composite

@@ -6,12 +6,13 @@ Sampling loops, likelihoods of a release, enumeration, audits and events are eac
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 import accounting
+from labeldp.mechanisms.thresholds import Words
 
 MAX_CHANNEL_OUTPUTS = 2**12
 
@@ -23,15 +24,23 @@ class Plan:
     Attributes:
         num_items: number of items n.
         candidates: the classes each item may be answered in, (n, K) bool, or None where every item has all of them.
+        blocks: the number of the block that each class of each item belongs to, (n, K), or None where classes answer for themselves.
     """
 
     num_items: int
     candidates: npt.NDArray[np.bool_] | None = None
+    blocks: npt.NDArray[np.unsignedinteger] | None = None
 
     def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> "Plan":
         """The plan of some of the items."""
         count = len(np.arange(self.num_items)[rows])
-        return Plan(count, None if self.candidates is None else self.candidates[rows])
+        candidates = None if self.candidates is None else self.candidates[rows]
+        return Plan(count, candidates, None if self.blocks is None else self.blocks[rows])
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether every item has all classes, each for itself."""
+        return self.candidates is None and self.blocks is None
 
     def alphabets(self) -> npt.NDArray[np.int64]:
         """Number of candidates of each item, (n,)."""
@@ -45,7 +54,7 @@ class Plan:
 
 @runtime_checkable
 class Mechanism(Protocol):
-    """A label-DP mechanism on the classes 0 .. num_classes - 1.
+    """A label-DP mechanism on the classes 0 .. num_classes - 1 (for real-valued labels: on a public grid of that many values).
 
     `plan`, and with it candidates and sizes, has no label among its arguments; `choose` is the one method that turns true labels
     into answers, and only `labeldp.privatize` and exact enumeration call it.
@@ -61,8 +70,13 @@ class Mechanism(Protocol):
         ...
 
     @property
-    def set_valued(self) -> bool:
-        """Whether an answer is a set of classes, (K,) bool, rather than an integer below `num_outputs`."""
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of one answer: () for a class or a value, (K,) for a set of classes or a vector."""
+        ...
+
+    @property
+    def answer_dtype(self) -> np.dtype[np.generic]:
+        """Type of an answer: int64 for an integer below `num_outputs`, bool for a set, float64 for values and vectors."""
         ...
 
     @property
@@ -74,13 +88,17 @@ class Mechanism(Protocol):
         """Decides what is public about a release of n items."""
         ...
 
+    def read(self, labels: object) -> npt.NDArray[np.integer]:
+        """Labels as the class numbers that `choose` takes, (n,); the one check that may depend on them."""
+        ...
+
     def choose(
-        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
-    ) -> tuple[npt.NDArray[np.int64] | npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Answers one item with each row of words (n, num_words) of the given width; also a mask (n,) of rows to draw again."""
         ...
 
-    def outputs(self) -> npt.NDArray[np.int64] | npt.NDArray[np.bool_]:
+    def outputs(self) -> npt.NDArray[Any]:
         """Every possible output, in the order of the channel's columns."""
         ...
 
@@ -96,6 +114,10 @@ class Mechanism(Protocol):
         """Q_i(values[i] | c) for every class c; (n, K)."""
         ...
 
+    def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
+        """Whether the plan is one that this mechanism makes and every value an answer that it can give."""
+        ...
+
     def event(self, plan: Plan) -> accounting.Event:
         """What happened, for the accountant; says nothing of the labels."""
         ...
@@ -103,6 +125,12 @@ class Mechanism(Protocol):
     def realized_ratio(self) -> Fraction:
         """The largest likelihood ratio of the sampler that runs, exactly; never above e^epsilon."""
         ...
+
+
+def are_integers(values: npt.NDArray[Any], num_items: int, *, below: int) -> bool:
+    """Whether the values are n integers in 0 .. below - 1."""
+    fits = values.shape == (num_items,) and values.dtype.kind in "iu"
+    return fits and bool(np.all((values >= 0) & (values < below)))
 
 
 def items_event(answer: accounting.Event, num_items: int) -> accounting.Event:

@@ -4,15 +4,14 @@ import math
 import numbers
 import operator
 
-EPSILON_LIMIT = 40.0
-"""Largest epsilon whose ratio fits a 64-bit word, with room for millions of classes."""
-
+EPSILON_LIMIT = 80.0
+"""Largest epsilon whose ratio fits a 128-bit word, with room for millions of classes."""
 
 MAX_CLASSES = 2**24
 
 
 def checked_epsilon(epsilon: object) -> float:
-    """Epsilon as a float in [0, 40]."""
+    """Epsilon as a float in [0, 80]."""
     if isinstance(epsilon, bool) or not isinstance(epsilon, numbers.Real):
         raise TypeError(f"Expected epsilon to be a real number, got {type(epsilon).__name__}.")
     try:
@@ -23,7 +22,7 @@ def checked_epsilon(epsilon: object) -> float:
         raise ValueError(f"Expected a finite epsilon >= 0, got {value}.")
     if value > EPSILON_LIMIT:
         raise ValueError(
-            f"Expected epsilon <= {EPSILON_LIMIT:g}, got {value:g}: the sampler counts outcomes in 64-bit words, and "
+            f"Expected epsilon <= {EPSILON_LIMIT:g}, got {value:g}: the sampler counts outcomes in words of at most 128 bits, and "
             f"a larger ratio leaves none for the lies. An answer at such an epsilon is not private in practice."
         )
     return value

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import accounting
-from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event
+from labeldp.mechanisms.mechanism import Plan, are_integers, checked_labels, items_event
 from labeldp.mechanisms.parameters import checked_epsilon, checked_num_classes
-from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds
+from labeldp.mechanisms.thresholds import Words, randomized_rank, thresholds, word_bits
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class RandomizedResponse:
     Law: Q(o | y) = E / (E + K - 1) if o = y, else 1 / (E + K - 1), with E = e^epsilon.
 
     Args:
-        epsilon: privacy parameter of one answer, in 0 .. 40.
+        epsilon: privacy parameter of one answer, in 0 .. 80.
         num_classes: K >= 2, public.
 
     Privacy:
@@ -42,9 +43,14 @@ class RandomizedResponse:
         return 1
 
     @property
-    def set_valued(self) -> bool:
-        """Whether an answer is a set of classes."""
-        return False
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of one answer."""
+        return ()
+
+    @property
+    def answer_dtype(self) -> np.dtype[np.generic]:
+        """Type of an answer."""
+        return np.dtype(np.int64)
 
     @property
     def num_outputs(self) -> int:
@@ -55,8 +61,12 @@ class RandomizedResponse:
         """Every item has every class; a prior is not used and may be None."""
         return Plan(num_items)
 
+    def read(self, labels: object) -> npt.NDArray[np.integer]:
+        """Labels as class numbers; see `checked_labels`."""
+        return checked_labels(labels, self.num_classes)
+
     def choose(
-        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+        self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Answers each item from one word; see `Mechanism.choose`."""
         alphabet = np.full(len(labels), self.num_classes, dtype=np.uint64)
@@ -71,7 +81,7 @@ class RandomizedResponse:
 
     def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
         """Row i is Q(. | labels[i]); (n, K)."""
-        return self._rows(checked_labels(labels, self.num_classes))
+        return self._rows(self.read(labels))
 
     def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
         """Q[y, o]; (K, K)."""
@@ -81,13 +91,17 @@ class RandomizedResponse:
         """Q(values[i] | c); (n, K). The channel is symmetric, so this is the row of the value."""
         return self._rows(values)
 
+    def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
+        """Whether every value is an answer that can be given under the plan."""
+        return are_integers(values, plan.num_items, below=self.num_classes) and plan.unrestricted
+
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered on the alphabet of all classes."""
         return items_event(accounting.RandomizedResponse(self.epsilon, self.num_classes), plan.num_items)
 
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""
-        return Fraction(*thresholds(self.epsilon, 1, self.num_classes - 1, WORD_BITS))
+        return Fraction(*thresholds(self.epsilon, 1, self.num_classes - 1, word_bits(self.epsilon)))
 
     def _rows(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         ratio = math.exp(self.epsilon)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import selection
-from labeldp.mechanisms.mechanism import Plan, checked_labels, one_dimensional_length
+from labeldp.mechanisms.mechanism import Plan, are_integers, checked_labels, one_dimensional_length
 from labeldp.mechanisms.parameters import (
     checked_choice,
     checked_epsilon,
@@ -17,7 +17,14 @@ from labeldp.mechanisms.parameters import (
     checked_num_classes,
 )
 from labeldp.mechanisms.prior import integer_weights, prior_rows, row_chunks
-from labeldp.mechanisms.thresholds import WORD_BITS, randomized_rank, thresholds, uniform_below
+from labeldp.mechanisms.thresholds import (
+    Words,
+    integers,
+    randomized_rank,
+    thresholds,
+    uniform_below,
+    word_bits,
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class SelectiveRandomizedResponse:
     candidate" is one more output, numbered K, and the answer is randomized response on the k + 1 possibilities (on K when k = K).
 
     Args:
-        epsilon: privacy parameter of one answer, in 0 .. 40.
+        epsilon: privacy parameter of one answer, in 0 .. 80.
         num_classes: K >= 2, public.
         size: "accuracy" (the set that maximises P[output = label] under the prior), "information" (the k >= 2 that maximises the
             mutual information of label and output under the prior) or an integer k in 1 .. K, obeyed exactly.
@@ -86,9 +93,14 @@ class SelectiveRandomizedResponse:
                 return selection.largest_classes(weights, self.size)
 
     @property
-    def set_valued(self) -> bool:
-        """Whether an answer is a set of classes."""
-        return False
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of one answer."""
+        return ()
+
+    @property
+    def answer_dtype(self) -> np.dtype[np.generic]:
+        """Type of an answer."""
+        return np.dtype(np.int64)
 
     @property
     def num_outputs(self) -> int:
@@ -100,8 +112,12 @@ class SelectiveRandomizedResponse:
         rows = prior_rows(prior, num_items, self.num_classes)
         return Plan(num_items, self.candidates(rows))
 
+    def read(self, labels: object) -> npt.NDArray[np.integer]:
+        """Labels as class numbers; see `checked_labels`."""
+        return checked_labels(labels, self.num_classes)
+
     def choose(
-        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+        self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Answers each item from one word; every step is taken for every item, candidate or not; see `Mechanism.choose`."""
         assert plan.candidates is not None
@@ -164,6 +180,18 @@ class SelectiveRandomizedResponse:
             return np.where(same, keep[:, None], lie[:, None])
         return np.where(plan.candidates, np.where(same, keep[:, None], lie[:, None]), (1 / size)[:, None])
 
+    def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
+        """Whether every value is an answer that can be given under the plan."""
+        mask = plan.candidates
+        if mask is None or plan.blocks is not None or mask.shape != (plan.num_items, self.num_classes):
+            return False
+        if not mask.any(axis=1).all() or not are_integers(values, plan.num_items, below=self.num_outputs):
+            return False
+        if isinstance(self.size, int) and not (mask.sum(axis=1) == self.size).all():
+            return False
+        reachable = np.column_stack([mask, ~mask.all(axis=1)])
+        return bool(reachable[np.arange(plan.num_items), values].all())
+
     def event(self, plan: Plan) -> accounting.Event:
         """n items by the alphabet each was answered in; adaptive unless the size is a fixed integer."""
         sizes, counts = np.unique(self._alphabet(plan.alphabets()), return_counts=True)
@@ -173,15 +201,15 @@ class SelectiveRandomizedResponse:
     def realized_ratio(self) -> Fraction:
         """The largest T / step over all alphabets, at the width in use."""
         return max(
-            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, WORD_BITS))
+            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, word_bits(self.epsilon)))
             for alphabet in range(2, self.num_classes + 1)
         )
 
-    def _accepted(self, size: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+    def _accepted(self, size: npt.NDArray[np.uint64], bits: int) -> Words:
         """Words that a label inside k candidates accepts; a label outside draws from the same ones."""
         sizes, which = np.unique(size, return_inverse=True)
         pairs = [(thresholds(self.epsilon, 1, int(k) - 1, bits), int(k) - 1) for k in sizes]
-        return np.array([top + lies * step for (top, step), lies in pairs], dtype=np.uint64)[which]
+        return integers([top + lies * step for (top, step), lies in pairs], bits)[which]
 
     def _alphabet(self, size: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         """Number of possible outputs of an item with k candidates."""

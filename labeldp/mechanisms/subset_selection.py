@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import accounting
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
 from labeldp.mechanisms.parameters import checked_epsilon, checked_integer, checked_num_classes
-from labeldp.mechanisms.thresholds import WORD_BITS, thresholds, uniform_below
+from labeldp.mechanisms.thresholds import Words, integers, thresholds, uniform_below, word_bits
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class SubsetSelection:
     Law: Q(s | y) is proportional to E = e^epsilon if y is in s, else to 1, over all sets s of w classes.
 
     Args:
-        epsilon: privacy parameter of one answer, in 0 .. 40.
+        epsilon: privacy parameter of one answer, in 0 .. 80.
         num_classes: K >= 2, public.
         subset_size: w in 1 .. K - 1; by default max(1, round(K / (E + 1))), which minimises the variance of estimates.
 
@@ -56,9 +57,14 @@ class SubsetSelection:
         return 1 + self.size
 
     @property
-    def set_valued(self) -> bool:
-        """Whether an answer is a set of classes."""
-        return True
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of one answer."""
+        return (self.num_classes,)
+
+    @property
+    def answer_dtype(self) -> np.dtype[np.generic]:
+        """Type of an answer."""
+        return np.dtype(np.bool_)
 
     @property
     def num_outputs(self) -> int:
@@ -69,8 +75,12 @@ class SubsetSelection:
         """Every item has every class; a prior is not used and may be None."""
         return Plan(num_items)
 
+    def read(self, labels: object) -> npt.NDArray[np.integer]:
+        """Labels as class numbers; see `checked_labels`."""
+        return checked_labels(labels, self.num_classes)
+
     def choose(
-        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+        self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Answers each item from 1 + w words; see `Mechanism.choose`.
 
@@ -84,9 +94,8 @@ class SubsetSelection:
         rows = np.arange(len(labels))
         for step in range(self.size):
             last = others - self.size + step
-            drawn, again = uniform_below(
-                words[:, 1 + step], np.uint64(last + 1), limit=np.uint64(2**bits - 1)
-            )
+            limit = integers([2**bits - 1], bits)
+            drawn, again = uniform_below(words[:, 1 + step], np.uint64(last + 1), limit=limit)
             rejected = rejected | again
             drawn = drawn.astype(np.intp)
             member = np.where(chosen[rows, drawn], last, drawn)
@@ -98,13 +107,12 @@ class SubsetSelection:
         answer = np.take_along_axis(chosen, source, axis=1)
         return np.where(classes == labels[:, None], included[:, None], answer), rejected
 
-    def _coin(
-        self, words: npt.NDArray[np.uint64], bits: int
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def _coin(self, words: Words, bits: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Whether the label is in the set: w stretches of T words say yes, K - w of `step` words say no."""
         top, step = thresholds(self.epsilon, self.size, self.num_classes - self.size, bits)
         yes = self.size * top
-        return words < np.uint64(yes), words >= np.uint64(yes + (self.num_classes - self.size) * step)
+        ends = integers([yes, yes + (self.num_classes - self.size) * step], bits)
+        return words < ends[0], words >= ends[1]
 
     def outputs(self) -> npt.NDArray[np.bool_]:
         """Every set of w classes as a row (m, K), in lexicographic order of its members.
@@ -118,7 +126,7 @@ class SubsetSelection:
 
     def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
         """Row i is the law over `outputs()` given labels[i]; (n, m)."""
-        return self.channel()[checked_labels(labels, self.num_classes)]
+        return self.channel()[self.read(labels)]
 
     def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
         """Q[y, s] over `outputs()`; (K, m)."""
@@ -129,6 +137,15 @@ class SubsetSelection:
         inside, outside = self._probabilities()
         return np.where(values, inside, outside)
 
+    def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
+        """Whether every value is an answer that can be given under the plan."""
+        return (
+            values.dtype == np.bool_
+            and values.shape == (plan.num_items, self.num_classes)
+            and bool((values.sum(axis=1) == self.size).all())
+            and plan.unrestricted
+        )
+
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each answered with a set of w of the K classes."""
         return items_event(
@@ -137,7 +154,9 @@ class SubsetSelection:
 
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""
-        return Fraction(*thresholds(self.epsilon, self.size, self.num_classes - self.size, WORD_BITS))
+        return Fraction(
+            *thresholds(self.epsilon, self.size, self.num_classes - self.size, word_bits(self.epsilon))
+        )
 
     def _probabilities(self) -> tuple[float, float]:
         """Probability of one set that holds the label, and of one that does not; up to a factor where floats have no room."""

@@ -7,14 +7,30 @@ never exceeds e^epsilon because T is floored *after* step.
 
 import decimal
 import functools
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-WORD_BITS = 64
+Words: TypeAlias = npt.NDArray[Any]
+"""Uniform words: uint64 up to 64 bits; Python integers, in an array of objects, beyond."""
+
+WIDE_EPSILON = 40.0
+"""Up to here words of 64 bits hold every ratio, with room for millions of classes; beyond, words of 128 bits do."""
 
 _PRECISION = decimal.Context(prec=60, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+
+
+def word_bits(epsilon: float) -> int:
+    """Width of the words that a mechanism draws."""
+    return 64 if epsilon <= WIDE_EPSILON else 128
+
+
+def integers(values: Sequence[Any], bits: int) -> Words:
+    """Thresholds for words of that width, as an array of the words' type."""
+    return np.array(values, dtype=np.uint64 if bits <= 64 else object)
 
 
 @functools.lru_cache(maxsize=256)
@@ -59,7 +75,7 @@ def thresholds(epsilon: float, heavy: int, light: int, bits: int) -> tuple[int, 
 
 
 def randomized_rank(
-    words: npt.NDArray[np.uint64],
+    words: Words,
     ranks: npt.NDArray[np.uint64],
     alphabet: npt.NDArray[np.uint64],
     *,
@@ -72,28 +88,26 @@ def randomized_rank(
     for the first T words; then every other rank in turn for `step` words.
     """
     sizes, which = np.unique(alphabet, return_inverse=True)
-    table = np.array([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], dtype=np.uint64).reshape(
-        -1, 2
-    )
+    table = integers([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], bits).reshape(-1, 2)
     top, step = table[which, 0], table[which, 1]
     kept = words < top
     lie = (words - top) // step  # wraps where the rank is kept, and is not used there
     rejected = ~kept & (lie >= alphabet - np.uint64(1))
     lie = lie + (lie >= ranks)
-    return np.where(rejected, np.uint64(0), np.where(kept, ranks, lie)), rejected
+    return np.where(rejected, 0, np.where(kept, ranks, lie)).astype(np.uint64), rejected
 
 
 def uniform_below(
-    words: npt.NDArray[np.uint64],
+    words: Words,
     count: npt.NDArray[np.uint64] | np.uint64,
     *,
-    limit: npt.NDArray[np.uint64] | np.uint64,
+    limit: Any,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
     """Uniform integers below count from words below limit, and a mask of the words to be drawn again (integer 0 there).
 
-    The words are cut into `count` stretches of equal length, so no integer is favoured; fewer than `count` of them, and
+    The limit is an integer, or one for each word. The words are cut into `count` stretches of equal length, so no integer is favoured; fewer than `count` of them, and
     those from the limit on, are rejected.
     """
     drawn = words // (limit // count)
     rejected = drawn >= count
-    return np.where(rejected, np.uint64(0), drawn), rejected
+    return np.where(rejected, 0, drawn).astype(np.uint64), rejected

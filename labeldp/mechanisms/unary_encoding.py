@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from labeldp.mechanisms.parameters import (
     checked_epsilon,
     checked_num_classes,
 )
-from labeldp.mechanisms.thresholds import WORD_BITS, exponential_below
+from labeldp.mechanisms.thresholds import Words, exponential_below, integers, word_bits
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class UnaryEncoding:
     variant="optimized": the label's bit is set with probability 1/2, any other with 1 / (E + 1).
 
     Args:
-        epsilon: privacy parameter of one answer, in 0 .. 40.
+        epsilon: privacy parameter of one answer, in 0 .. 80.
         num_classes: K >= 2, public.
         variant: "symmetric" or "optimized".
 
@@ -51,9 +51,14 @@ class UnaryEncoding:
         return self.num_classes
 
     @property
-    def set_valued(self) -> bool:
-        """Whether an answer is a set of classes."""
-        return True
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of one answer."""
+        return (self.num_classes,)
+
+    @property
+    def answer_dtype(self) -> np.dtype[np.generic]:
+        """Type of an answer."""
+        return np.dtype(np.bool_)
 
     @property
     def num_outputs(self) -> int:
@@ -64,8 +69,12 @@ class UnaryEncoding:
         """Every item has every class; a prior is not used and may be None."""
         return Plan(num_items)
 
+    def read(self, labels: object) -> npt.NDArray[np.integer]:
+        """Labels as class numbers; see `checked_labels`."""
+        return checked_labels(labels, self.num_classes)
+
     def choose(
-        self, words: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], plan: Plan, bits: int
+        self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Answers each item from K words, one for each bit; see `Mechanism.choose`.
 
@@ -73,8 +82,9 @@ class UnaryEncoding:
         """
         own = np.arange(self.num_classes) == labels[:, None]
         shared = 2 if self.variant == "symmetric" else 1
-        likely = words < np.uint64(2**bits - _unlikely(self.epsilon / shared, bits))
-        mine = likely if self.variant == "symmetric" else words < np.uint64(2 ** (bits - 1))
+        ends = integers([2**bits - _unlikely(self.epsilon / shared, bits), 2 ** (bits - 1)], bits)
+        likely = words < ends[0]
+        mine = likely if self.variant == "symmetric" else words < ends[1]
         return np.where(own, mine, ~likely), np.zeros(len(labels), dtype=np.bool_)
 
     def outputs(self) -> npt.NDArray[np.bool_]:
@@ -89,7 +99,7 @@ class UnaryEncoding:
 
     def response(self, labels: object, prior: object = None) -> npt.NDArray[np.float64]:
         """Row i is the law over `outputs()` given labels[i]; (n, 2^K)."""
-        return self.channel()[checked_labels(labels, self.num_classes)]
+        return self.channel()[self.read(labels)]
 
     def channel(self, prior_row: object = None) -> npt.NDArray[np.float64]:
         """Q[y, s] over `outputs()`; (K, 2^K)."""
@@ -102,14 +112,19 @@ class UnaryEncoding:
             rows -= rows.max(axis=1, keepdims=True)
         return np.exp(rows)
 
+    def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
+        """Whether every value is an answer that can be given under the plan."""
+        fits = values.dtype == np.bool_ and values.shape == (plan.num_items, self.num_classes)
+        return fits and plan.unrestricted
+
     def event(self, plan: Plan) -> accounting.Event:
         """n items, each an epsilon-DP answer."""
         return items_event(accounting.PureDP(self.epsilon), plan.num_items)
 
     def realized_ratio(self) -> Fraction:
         """The largest likelihood ratio of two labels, at the width in use."""
-        shared = 2 if self.variant == "symmetric" else 1
-        return (2**WORD_BITS / Fraction(_unlikely(self.epsilon / shared, WORD_BITS)) - 1) ** shared
+        shared, bits = 2 if self.variant == "symmetric" else 1, word_bits(self.epsilon)
+        return (2**bits / Fraction(_unlikely(self.epsilon / shared, bits)) - 1) ** shared
 
     def _log_likelihood(self, sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """log Q(s | c): as if no bit were the label's, then bit c corrected; (n, K)."""

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import Mechanism
-from labeldp.mechanisms.mechanism import checked_labels, one_dimensional_length
+from labeldp.mechanisms.mechanism import one_dimensional_length
 from labeldp.release.noisy_labels import NoisyLabels
 from labeldp.release.randomness import Source, SystemSource
 from labeldp.release.sampling import sample
@@ -46,7 +46,7 @@ def privatize(
         raise TypeError(f"Expected a source such as labeldp.SystemSource(), got {type(source).__name__}.")
     plan = mechanism.plan(prior, one_dimensional_length(labels))
     source = SystemSource() if source is None else source
-    checked = checked_labels(labels, mechanism.num_classes)
+    checked = mechanism.read(labels)
     values = np.empty(*_shape_and_type(mechanism, checked))
     sample(mechanism, checked, plan, source, values)
     event = mechanism.event(plan)
@@ -62,8 +62,8 @@ def _shape_and_type(
     mechanism: Mechanism, labels: npt.NDArray[np.integer]
 ) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     """Shape and type of the answers: the labels' own integer type where it holds every output, else the next wider."""
-    if mechanism.set_valued:
-        return (len(labels), mechanism.num_classes), np.dtype(np.bool_)
+    if mechanism.answer_dtype != np.int64:
+        return (len(labels), *mechanism.answer_shape), mechanism.answer_dtype
     largest = mechanism.num_outputs - 1
     integers = (labels.dtype, *map(np.dtype, (f"{labels.dtype.kind}{size}" for size in (1, 2, 4, 8))))
     fitting = [

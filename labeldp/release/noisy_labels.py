@@ -24,7 +24,7 @@ class NoisyLabels:
 
     Attributes:
         mechanism: what answered.
-        values: (n,) integers, or (n, K) bool where an answer is a set of classes.
+        values: (n,) integers; (n, K) bool where an answer is a set of classes; floats where it is a value (n,) or a vector (n, K).
         plan: what was decided about each item before its label was read.
         event: what happened, for the accountant.
     """
@@ -77,6 +77,8 @@ class NoisyLabels:
         arrays: dict[str, Any] = {"values": self.values, "manifest": np.array(json.dumps(manifest))}
         if self.candidates is not None:
             arrays["candidates"] = np.packbits(self.candidates, axis=1)
+        if self.plan.blocks is not None:
+            arrays["blocks"] = self.plan.blocks
         with Path(path).open("wb") as file:
             np.savez_compressed(file, **arrays)
 
@@ -114,32 +116,11 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
     if "candidates" in arrays:
         candidates = np.unpackbits(arrays["candidates"], axis=1, count=mechanism.num_classes).astype(np.bool_)
     event = accounting.event_from_dict(manifest["event"])
-    if (candidates is not None) != (name == "SelectiveRandomizedResponse"):
-        raise ValueError("candidates belong to selective mechanisms alone")
-    noisy = NoisyLabels(mechanism, values, Plan(manifest["items"], candidates), event)
-    agree = manifest["items"] == len(values) and (candidates is None or len(candidates) == len(values))
-    if not agree or not _possible(noisy):
+    plan = Plan(manifest["items"], candidates, arrays.get("blocks"))
+    charged = mechanism.event(plan) if mechanism.possible(values, plan) else None
+    if charged is None or event not in (charged, accounting.Seeded(charged)):
         raise ValueError("values, candidates and manifest do not belong together")
-    return noisy
-
-
-def _possible(noisy: NoisyLabels) -> bool:
-    """Whether the values are outputs of the mechanism at all."""
-    mechanism, values = noisy.mechanism, noisy.values
-    charged = mechanism.event(noisy.plan)
-    if noisy.event not in (charged, accounting.Seeded(charged)):
-        return False
-    if mechanism.set_valued:
-        return values.dtype == np.bool_ and values.shape == (len(noisy), mechanism.num_classes)
-    in_range = (
-        values.ndim == 1
-        and values.dtype.kind in "iu"
-        and bool(np.all((values >= 0) & (values < mechanism.num_outputs)))
-    )
-    if noisy.candidates is None or not in_range:
-        return in_range
-    reachable = np.column_stack([noisy.candidates, np.ones(len(noisy), dtype=np.bool_)])
-    return bool(noisy.candidates.any(axis=1).all() and reachable[np.arange(len(noisy)), values].all())
+    return NoisyLabels(mechanism, values, plan, event)
 
 
 def checked_prior(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.float64]:

@@ -61,12 +61,9 @@ def _row(
 ) -> list[Fraction]:
     """The exact law of the answer to one label."""
     values, rejected = mechanism.choose(words, np.full(len(words), label), plan, width)
-    accepted, outputs = values[~rejected], mechanism.outputs()
-    if mechanism.set_valued:
-        powers = 2 ** np.arange(mechanism.num_classes, dtype=np.int64)
-        accepted, outputs = accepted @ powers, outputs @ powers
-    column = {int(output): index for index, output in enumerate(outputs)}
+    accepted = values[~rejected]
+    column = {output.tobytes(): index for index, output in enumerate(mechanism.outputs())}
     row = [Fraction(0)] * len(column)
-    for value, count in zip(*np.unique(accepted, return_counts=True), strict=True):
-        row[column[int(value)]] = Fraction(int(count), len(accepted))
+    for value, count in zip(*np.unique(accepted, axis=0, return_counts=True), strict=True):
+        row[column[value.tobytes()]] = Fraction(int(count), len(accepted))
     return row

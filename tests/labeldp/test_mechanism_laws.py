@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import labeldp
 from labeldp.mechanisms import ALL, Plan
-from labeldp.mechanisms.thresholds import exponential_below, thresholds
+from labeldp.mechanisms.thresholds import exponential_below, integers, thresholds, word_bits
 from labeldp.testing import enumerate_channel, largest_ratio
 from tests import oracles
 from tests.strategies import FULL_RANGE_EPSILONS, Case, cases, prior_rows
@@ -166,16 +166,17 @@ def test_a_broken_sampler_is_caught(mutant) -> None:
 
 
 @settings(deadline=None, max_examples=400)
-@given(FULL_RANGE_EPSILONS, st.integers(1, 40), st.integers(1, 5000), st.sampled_from([8, 12, 64]))
+@given(FULL_RANGE_EPSILONS, st.integers(1, 40), st.integers(1, 5000), st.sampled_from([8, 12, 64, 128]))
 def test_thresholds_never_exceed_epsilon(epsilon: float, heavy: int, light: int, bits: int) -> None:
     low, high = oracles.exponential_bracket(epsilon)
-    if bits < 64 and 2**bits - 1 < high * heavy + light:
+    if 2**bits - 1 < high * heavy + light:
+        assert bits < word_bits(epsilon)
         return
     top, step = thresholds(epsilon, heavy, light, bits)
     assert 1 <= step <= top
     assert Fraction(top, step) <= low
     assert heavy * top + light * step < 2**bits
-    if bits == 64:
+    if bits == word_bits(epsilon):
         assert Fraction(top, step) >= high * (1 - Fraction(1, 2**53)) - Fraction(1, step)
 
 
@@ -191,21 +192,21 @@ def test_flooring_the_top_first_would_exceed_epsilon() -> None:
 
 
 def intervals(mechanism, label: int, prior_row: np.ndarray) -> dict[int, int]:
-    """Words of each output at 64 bits, counted from the boundaries where the answer changes; found by bisection."""
-    plan = mechanism.plan(prior_row, 1)
+    """Words of each output at full width, counted from the boundaries where the answer changes; found by bisection."""
+    plan, bits = mechanism.plan(prior_row, 1), word_bits(mechanism.epsilon)
 
     def answer(word: int) -> int:
-        values, rejected = mechanism.choose(np.array([[word]], dtype=np.uint64), np.array([label]), plan, 64)
+        values, rejected = mechanism.choose(integers([[word]], bits), np.array([label]), plan, bits)
         return -1 if rejected[0] else int(values[0])
 
     counts: dict[int, int] = {}
     start = 0
-    while start < 2**64:
-        low, high = start, 2**64  # the answer at low is that of start; find where it ends
+    while start < 2**bits:
+        low, high = start, 2**bits  # the answer at low is that of start; find where it ends
         step = 1
-        while low + step < 2**64 and answer(low + step) == answer(start):
+        while low + step < 2**bits and answer(low + step) == answer(start):
             low, step = low + step, step * 2
-        high = min(2**64, low + step)
+        high = min(2**bits, low + step)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if answer(middle) == answer(start) else (low, middle)

@@ -169,7 +169,7 @@ def test_the_trap_works() -> None:
 
 BAD_PARAMETERS = [
     dict(epsilon=value, num_classes=5)
-    for value in (-1, float("nan"), float("inf"), 41.0, "1", None, True, [1.0], 1j, np.array([1.0]))
+    for value in (-1, float("nan"), float("inf"), 81.0, "1", None, True, [1.0], 1j, np.array([1.0]))
 ] + [dict(epsilon=1.0, num_classes=value) for value in (1, 0, -3, 2.0, "5", None, True, [5])]
 
 
@@ -284,8 +284,8 @@ def test_the_law_of_a_large_release_fits(mechanism) -> None:
     for label in range(5):
         noisy = released(mechanism, np.full(n, label), seed=label)
         law = mechanism.channel(PRIOR)[label]
-        columns = np.arange(len(law)) if not mechanism.set_valued else mechanism.outputs()
-        if mechanism.set_valued:
+        columns = np.arange(len(law)) if not mechanism.answer_shape else mechanism.outputs()
+        if mechanism.answer_shape:
             counts = np.array([(noisy.values == row).all(axis=1).sum() for row in columns])
         else:
             counts = np.bincount(noisy.values, minlength=len(law))
@@ -300,7 +300,7 @@ def test_likelihood_is_that_of_the_value() -> None:
         for value, row in zip(noisy.values, noisy.likelihood(), strict=True):
             column = (
                 int((mechanism.outputs() == value).all(axis=1).argmax())
-                if mechanism.set_valued
+                if mechanism.answer_shape
                 else int(value)
             )
             np.testing.assert_array_equal(row, channel[:, column])
