@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt

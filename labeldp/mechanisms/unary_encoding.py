@@ -83,7 +83,7 @@ class UnaryEncoding:
         own = np.arange(self.num_classes) == labels[:, None]
         shared = 2 if self.variant == "symmetric" else 1
         ends = integers([2**bits - _unlikely(self.epsilon / shared, bits), 2 ** (bits - 1)], bits)
-        likely = words < ends[0]
+        likely = np.less(words, ends[0]).astype(np.bool_)
         mine = likely if self.variant == "symmetric" else words < ends[1]
         return np.where(own, mine, ~likely), np.zeros(len(labels), dtype=np.bool_)
 

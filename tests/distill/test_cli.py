@@ -72,7 +72,7 @@ WRONG = {
     "unknown key": (["--privacy.epsilonn", "2"], "privacy.epsilon"),
     "no number": (["--privacy.epsilon", "much"], "number"),
     "negative epsilon": (["--privacy.epsilon", "-1"], "epsilon"),
-    "epsilon too large": (["--privacy.epsilon", "50"], "epsilon"),
+    "epsilon too large": (["--privacy.epsilon", "81"], "epsilon"),
     "nan": (["--privacy.epsilon", "nan"], "epsilon"),
     "unknown source": (["--privacy.source", "urandom"], "privacy"),
     "unknown stages": (["--privacy.stages", "magic"], "subset+srr"),
