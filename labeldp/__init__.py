@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from labeldp.mechanisms import SelectiveRandomizedResponse as SelectiveRandomizedResponse
     from labeldp.mechanisms import SubsetSelection as SubsetSelection
     from labeldp.mechanisms import UnaryEncoding as UnaryEncoding
+    from labeldp.release import KeyedSource as KeyedSource
     from labeldp.release import NoisyLabels as NoisyLabels
+    from labeldp.release import PrivacyWarning as PrivacyWarning
     from labeldp.release import SeededSource as SeededSource
     from labeldp.release import SystemSource as SystemSource
     from labeldp.release import privatize as privatize
@@ -25,7 +27,9 @@ _HOME = {
     "SelectiveRandomizedResponse": "labeldp.mechanisms",
     "SubsetSelection": "labeldp.mechanisms",
     "UnaryEncoding": "labeldp.mechanisms",
+    "KeyedSource": "labeldp.release",
     "NoisyLabels": "labeldp.release",
+    "PrivacyWarning": "labeldp.release",
     "SeededSource": "labeldp.release",
     "SystemSource": "labeldp.release",
     "privatize": "labeldp.release",

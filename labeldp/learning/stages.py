@@ -82,6 +82,7 @@ def privatize(
     prior: PriorOfStage,
     seed: int,
     source: Source | None = None,
+    items: npt.ArrayLike | None = None,
 ) -> StagedLabels:
     """Releases one noisy label for each true label, stage after stage.
 
@@ -92,6 +93,7 @@ def privatize(
             it returns must depend on nothing else that is private; None for mechanisms without a prior.
         seed: seed of the public split.
         source: where the noise comes from; a fresh `SystemSource` for each stage by default.
+        items: (n,) names of the items, for a `KeyedSource`; see `labeldp.privatize`.
 
     Privacy:
         epsilon-DP for each label, with the largest epsilon of the stages (adaptive parallel composition over a public split).
@@ -99,9 +101,16 @@ def privatize(
     if len({stage.mechanism.num_classes for stage in stages}) > 1:
         raise ValueError("Expected stages on the same classes, got mechanisms with different num_classes.")
     plan = split(one_dimensional_length(labels), stages, seed=seed)
+    names = None if items is None else np.asarray(items)
     checked = checked_labels(labels, stages[0].mechanism.num_classes)
     released = StagedLabels((), ())
-    for stage, items in zip(stages, plan, strict=True):
-        noisy = release(stage.mechanism, checked[items], prior=prior(released, items.copy()), source=source)
-        released = StagedLabels((*released.items, items), (*released.parts, noisy))
+    for stage, numbers in zip(stages, plan, strict=True):
+        noisy = release(
+            stage.mechanism,
+            checked[numbers],
+            prior=prior(released, numbers.copy()),
+            source=source,
+            items=None if names is None else names[numbers],
+        )
+        released = StagedLabels((*released.items, numbers), (*released.parts, noisy))
     return released

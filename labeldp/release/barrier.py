@@ -6,6 +6,8 @@ import numpy.typing as npt
 import accounting
 from labeldp.mechanisms import Mechanism
 from labeldp.mechanisms.mechanism import one_dimensional_length
+from labeldp.release.advice import teach
+from labeldp.release.keyed import Context, KeyedSource, item_blocks
 from labeldp.release.noisy_labels import NoisyLabels
 from labeldp.release.randomness import Source, SystemSource
 from labeldp.release.sampling import sample
@@ -17,6 +19,7 @@ def privatize(
     *,
     prior: npt.ArrayLike | None = None,
     source: Source | None = None,
+    items: npt.ArrayLike | None = None,
 ) -> NoisyLabels:
     """Releases one noisy label for each true label.
 
@@ -29,6 +32,8 @@ def privatize(
         prior: (n, K) class probabilities of each item, or one row (K,) for all; rows need not sum to 1. It must not depend on the
             labels that are released here. Needed by selective mechanisms.
         source: where randomness comes from; a fresh `SystemSource` by default.
+        items: (n,) public integers or texts, one name for each item and no name twice. Needed with a `KeyedSource`, whose noise follows the
+            item through reruns; others do not look at them.
 
     Returns:
         The noisy labels, with their likelihoods and their accounting event. Order and number of items are kept.
@@ -44,12 +49,18 @@ def privatize(
         raise TypeError(f"Expected a mechanism of labeldp, got {type(mechanism).__name__}.")
     if source is not None and not (hasattr(source, "words") and hasattr(source, "secure")):
         raise TypeError(f"Expected a source such as labeldp.SystemSource(), got {type(source).__name__}.")
+    if items is None and isinstance(source, KeyedSource):
+        raise TypeError(
+            "Expected items=... with a KeyedSource: a number or a text for each label that names its item in every rerun."
+        )
     plan = mechanism.plan(prior, one_dimensional_length(labels))
+    names = None if items is None else item_blocks(items, plan.num_items)
     source = SystemSource() if source is None else source
+    event = mechanism.event(plan)
+    teach(mechanism, event, source)
     checked = mechanism.read(labels)
     values = np.empty(*_shape_and_type(mechanism, checked))
-    sample(mechanism, checked, plan, source, values)
-    event = mechanism.event(plan)
+    sample(Context(mechanism, names, checked, plan), source, values)
     return NoisyLabels(
         mechanism=mechanism,
         values=values,

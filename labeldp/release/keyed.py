@@ -1,0 +1,202 @@
+"""Keyed noise: a rerun of the same release gives the same noisy labels, and costs once.
+
+The words of an item are a pseudo-random function of the item's number, its true label and everything else that the answer
+depends on. Were the label left out, two answers to one item under two epsilons, or before and after a correction of its
+label, would share their words, and comparing them would reveal the label.
+"""
+
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from labeldp.mechanisms import Mechanism, Plan
+
+BLOCK = 16
+_SAMPLER = "labeldp keyed noise 1"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Items:
+    """Public numbers of items as blocks of 16 bytes, different for different items; (n, 16).
+
+    Attributes:
+        blocks: one block for each item.
+        kind: "integer" or "text"; the two never share a block within one release.
+    """
+
+    blocks: npt.NDArray[np.uint8]
+    kind: str
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> "Items":
+        return Items(self.blocks[rows], self.kind)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Context:
+    """What words are drawn for, inside the barrier; it holds true labels and is never stored.
+
+    Attributes:
+        mechanism: what answers.
+        items: their numbers, or None where the caller gave none.
+        labels: true labels as class numbers, (n,).
+        plan: what was decided about these items beforehand.
+        attempt: how often these items' words have been rejected.
+    """
+
+    mechanism: Mechanism
+    items: Items | None
+    labels: npt.NDArray[np.integer]
+    plan: Plan
+    attempt: int = 0
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> "Context":
+        items = None if self.items is None else self.items[rows]
+        return Context(self.mechanism, items, self.labels[rows], self.plan[rows], self.attempt)
+
+    def again(self, rows: npt.NDArray[np.intp], attempt: int) -> "Context":
+        """The context of the rows whose words were rejected."""
+        return Context(self.mechanism, self[rows].items, self.labels[rows], self.plan[rows], attempt)
+
+
+class KeyedSource:
+    """Noise that survives retries: a function of a secret key, the item, its true label and all that its answer depends on.
+
+    Releasing again with the same key, items, labels, mechanism, candidates and epoch gives the same noisy labels, in any order and in
+    any number of parts. Any other release of an item (another epsilon, a corrected label, another epoch) has noise of its own and is
+    charged like a second release.
+
+    Args:
+        key: 32 secret bytes, independent of the data, for example `secrets.token_bytes(32)`.
+        epoch: a public name for this version of the data set; another epoch gives fresh noise, which is charged.
+
+    Privacy:
+        As for `SystemSource`, against everyone who does not hold the key and cannot tell AES-256 from random permutations: the words are
+        CBC-MACs of messages of one length under a key for each context, so q blocks of l each add an advantage of the order of
+        (l q)^2 / 2^128. Whoever holds the key can test guesses of a label against its answer: destroy it when no rerun is wanted.
+        Text numbers enter by a 128-bit digest; n of them collide with a probability below n^2 / 2^129.
+
+    Source: M. Bellare, J. Kilian, P. Rogaway, The security of the cipher block chaining message authentication code, 2000.
+    """
+
+    secure = True
+
+    def __init__(self, key: bytes, *, epoch: str = "") -> None:
+        if not isinstance(key, bytes | bytearray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Expected a key of 32 bytes, got {type(key).__name__}.")
+        if len(key) != 32:
+            raise ValueError(
+                f"Expected a key of 32 bytes, got {len(key)}; make one with secrets.token_bytes(32)."
+            )
+        if not isinstance(epoch, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Expected epoch to be a text, got {type(epoch).__name__}.")
+        self._key, self.epoch = bytes(key), epoch
+
+    def words(self, count: int, context: object = None) -> npt.NDArray[np.uint64]:
+        """The words of the context's items, item after item, (count,).
+
+        Raises:
+            TypeError: no items were given to the release.
+        """
+        if not isinstance(context, Context) or context.items is None:
+            raise TypeError(
+                "Expected items=... with a KeyedSource: a number or a text for each label that names its item in every rerun."
+            )
+        pairs = -(-count // (2 * max(1, len(context.items))))
+        encrypt = self._cipher(context)
+        state = encrypt(context.items.blocks)
+        for block in _plan_blocks(context.plan):
+            state = encrypt(state ^ block)
+        last = np.zeros((len(state), 2), dtype="<u8")
+        last[:, 0] = context.labels
+        words = np.empty((len(state), pairs, 2), dtype=np.uint64)
+        for pair in range(pairs):
+            last[:, 1] = context.attempt * 2**32 + pair
+            words[:, pair] = encrypt(state ^ last.view(np.uint8)).view("<u8")
+        per_item = count // max(1, len(state))
+        return words.reshape(len(state), -1)[:, :per_item].reshape(-1)
+
+    def _cipher(self, context: Context) -> Any:
+        """AES-256 under the subkey of everything that is the same for all items: every word of another context is independent."""
+        assert context.items is not None
+        described = {
+            "sampler": _SAMPLER,
+            "mechanism": type(context.mechanism).__name__,
+            "parameters": asdict(context.mechanism),  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "items": context.items.kind,
+            "epoch": self.epoch,
+            "planned": [context.plan.candidates is not None, context.plan.blocks is not None],
+        }
+        subkey = hmac.digest(self._key, json.dumps(described, sort_keys=True).encode(), "sha256")
+        encryptor = Cipher(AES(subkey), ECB()).encryptor()
+
+        def encrypt(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+            result = encryptor.update(np.ascontiguousarray(blocks).data)
+            return np.frombuffer(result, dtype=np.uint8).reshape(-1, BLOCK)
+
+        return encrypt
+
+    def __repr__(self) -> str:
+        return "KeyedSource(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A KeyedSource cannot be copied or pickled: it holds a secret key. Make another one from the key."
+        )
+
+
+def item_blocks(items: object, num_items: int) -> Items:
+    """Checks and encodes the numbers or texts that name items.
+
+    Raises:
+        TypeError: neither integers nor texts.
+        ValueError: another length than the labels, a missing name, or one name twice.
+    """
+    array = np.asarray(items)
+    if array.shape != (num_items,):
+        raise ValueError(
+            f"Expected items of shape (n,) = ({num_items},), one for each label, got {array.shape}."
+        )
+    if array.dtype.kind in "iu" or not len(array):
+        blocks = np.zeros((num_items, 2), dtype="<u8")
+        blocks[:, 0] = array.astype(np.uint64) if array.dtype.kind == "u" else array.astype("<i8").view("<u8")
+        blocks[:, 1] = array < 0 if len(array) else 0
+        distinct, kind = len(np.unique(array)), "integer"
+        packed = blocks.view(np.uint8).reshape(num_items, BLOCK)
+    else:
+        texts: list[Any] = array.tolist()
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("Expected items to be all integers or all texts, none of them missing.")
+        distinct, kind = len(set(texts)), "text"
+        digests = b"".join(hashlib.blake2b(text.encode(), digest_size=BLOCK).digest() for text in texts)
+        packed = np.frombuffer(digests, dtype=np.uint8).reshape(num_items, BLOCK)
+    if distinct != num_items:
+        raise ValueError(
+            f"Expected every item to be named once, got {num_items - distinct} repeated names; two labels of one item need "
+            f"two names, and are two answers about it."
+        )
+    return Items(packed, kind)
+
+
+def _plan_blocks(plan: Plan) -> npt.NDArray[np.uint8]:
+    """What was decided about each item, packed without loss into blocks; (b, n, 16), b the same for every item."""
+    parts: list[npt.NDArray[np.uint8]] = []
+    if plan.candidates is not None:
+        parts.append(np.packbits(plan.candidates, axis=1))
+    if plan.blocks is not None:
+        parts.append(plan.blocks.astype("<u4").view(np.uint8).reshape(plan.num_items, -1))
+    if not parts:
+        return np.empty((0, plan.num_items, BLOCK), dtype=np.uint8)
+    packed = np.concatenate(parts, axis=1)
+    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % BLOCK)))
+    return padded.reshape(plan.num_items, -1, BLOCK).swapaxes(0, 1)
