@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -70,6 +70,81 @@ def distill(
         load_config(config, _overrides(values, seed=seed, device=device)),
         out or Path("runs") / config.stem,
         replace=False,
+    )
+
+
+@app.command
+def privatize(
+    table: Annotated[Path, Parameter(help="CSV file with a header line.")],
+    *,
+    label: Annotated[str, Parameter(help="Column of the true labels; it is left out of the result.")],
+    classes: Annotated[str, Parameter(help="The public class names, with commas between them: a,b,c.")],
+    epsilon: Annotated[float, Parameter(help="Privacy parameter of one label.")],
+    mechanism: Annotated[
+        Literal["rr", "subset", "unary", "srr"],
+        Parameter(
+            help="Randomized response, subset selection, unary encoding, or selective (needs a prior)."
+        ),
+    ] = "rr",
+    prior_columns: Annotated[
+        str | None, Parameter(help="Columns of class probabilities, in the order of the classes.")
+    ] = None,
+    size: Annotated[
+        str, Parameter(help="Of srr: accuracy, information, or a number of candidates.")
+    ] = "information",
+    outside: Annotated[str, Parameter(help="Of srr: uniform or other.")] = "other",
+    item: Annotated[str | None, Parameter(help="Column that names the rows, for --key-file.")] = None,
+    key_file: Annotated[
+        Path | None, Parameter(help="File of 32 secret bytes: a rerun gives the same noisy labels.")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="CSV file to write; by default TABLE with .noisy.csv.")
+    ] = None,
+) -> None:
+    """Replaces the true labels of a CSV file by noisy ones, and saves the release beside it as .npz.
+
+    Every other column is copied as it is.
+    """
+    import accounting
+    import labeldp
+    from distill.config_file import UsageError
+    from labeldp.tables import privatize_csv
+
+    if mechanism == "srr" and not prior_columns:
+        raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
+    if (item is None) != (key_file is None):
+        raise UsageError(
+            "Expected --item and --key-file together: keyed noise follows the rows by their names."
+        )
+    names = classes.split(",")
+    made: labeldp.Mechanism
+    match mechanism:
+        case "rr":
+            made = labeldp.RandomizedResponse(epsilon, len(names))
+        case "subset":
+            made = labeldp.SubsetSelection(epsilon, len(names))
+        case "unary":
+            made = labeldp.UnaryEncoding(epsilon, len(names))
+        case "srr":
+            chosen = int(size) if size.isdecimal() else size
+            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=outside)  # pyright: ignore[reportArgumentType]
+    target = out or table.with_suffix(".noisy.csv")
+    noisy = privatize_csv(
+        table,
+        target,
+        made,
+        label=label,
+        classes=names,
+        prior_columns=prior_columns.split(",") if prior_columns else None,
+        item=item,
+        source=labeldp.KeyedSource(key_file.read_bytes()) if key_file else None,
+    )
+    guarantee = noisy.guarantee(unit="label")
+    print(
+        f"{len(noisy)} noisy labels of {label}: {target} (with their likelihoods: {target.with_suffix('.npz')})"
+    )
+    print(
+        f"Epsilon {accounting.rounded_up(guarantee.epsilon)} for the label of each row; the other columns are public."
     )
 
 

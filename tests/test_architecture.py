@@ -27,6 +27,7 @@ ROOMS = {
     "labeldp/release": {"accounting", "labeldp.mechanisms", "labeldp.release"},
     "labeldp/learning": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.learning"},
     "labeldp/testing": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.testing"},
+    "labeldp/tables": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.tables"},
     "distill": {"accounting", "labeldp", "distill"},
 }
 OURS = ("accounting", "labeldp", "distill", "benchmarks", "tests")

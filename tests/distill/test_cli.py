@@ -183,3 +183,56 @@ def test_every_configuration_in_the_repository_is_valid_and_complete() -> None:
 
 def test_the_demo_is_the_digits_configuration() -> None:
     assert config_file.load_config(ROOT / "configs" / "digits.toml") == config_file.configuration({})
+
+
+def test_privatize_replaces_the_labels_of_a_file(tmp_path, capsys) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("id,diagnosis,p1,p2\n1,flu,0.9,0.1\n2,cold,0.2,0.8\n")
+    options = ["--label", "diagnosis", "--classes", "flu,cold", "--epsilon", "1"]
+    status, text, _ = run(capsys, "privatize", str(table), *options)
+    assert status == 0
+    assert "Epsilon 1 for the label of each row" in text
+    header, *rows = (tmp_path / "labels.noisy.csv").read_text().splitlines()
+    assert header == "id,diagnosis_noisy,p1,p2"
+    assert {row.split(",")[1] for row in rows} <= {"flu", "cold"}
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    keyed = [
+        "--mechanism",
+        "srr",
+        "--prior-columns",
+        "p1,p2",
+        "--item",
+        "id",
+        "--key-file",
+        str(tmp_path / "key"),
+    ]
+    for name in ("a", "b"):
+        out = str(tmp_path / f"{name}.csv")
+        assert run(capsys, "privatize", str(table), *options, *keyed, "--size", "1", "--out", out)[0] == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    for mechanism in ("subset", "unary"):
+        out = str(tmp_path / f"{mechanism}.csv")
+        assert run(capsys, "privatize", str(table), *options, "--mechanism", mechanism, "--out", out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (["--label", "symptom"], 1),
+        (["--epsilon", "-1"], 1),
+        (["--epsilon", "much"], 2),
+        (["--mechanism", "magic"], 2),
+        (["--classes", "flu"], 1),
+        (["--mechanism", "srr"], 2),
+        (["--key-file", "none"], 2),
+    ],
+)
+def test_privatize_fails_in_one_line(options, status: int, tmp_path, capsys) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("id,diagnosis\n1,flu\n2,cold\n")
+    usual = {"--label": "diagnosis", "--classes": "flu,cold", "--epsilon": "1"} | dict([options])
+    got, _, errors = run(capsys, "privatize", str(table), *[word for pair in usual.items() for word in pair])
+    assert got == status
+    assert errors.startswith("labeldp: ")
+    assert errors.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
