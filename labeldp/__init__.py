@@ -6,33 +6,49 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labeldp import learning as learning
     from labeldp import testing as testing
+    from labeldp.learning import estimate as estimate
     from labeldp.learning import stages as stages
+    from labeldp.learning.sample_size import required_sample_size as required_sample_size
     from labeldp.mechanisms import Mechanism as Mechanism
+    from labeldp.mechanisms import NoisyOneHot as NoisyOneHot
+    from labeldp.mechanisms import PartitionedRandomizedResponse as PartitionedRandomizedResponse
     from labeldp.mechanisms import RandomizedResponse as RandomizedResponse
+    from labeldp.mechanisms import RandomizedResponseOnBins as RandomizedResponseOnBins
     from labeldp.mechanisms import SelectiveRandomizedResponse as SelectiveRandomizedResponse
     from labeldp.mechanisms import SubsetSelection as SubsetSelection
     from labeldp.mechanisms import UnaryEncoding as UnaryEncoding
+    from labeldp.mechanisms import UnbiasedRandomizer as UnbiasedRandomizer
     from labeldp.release import KeyedSource as KeyedSource
     from labeldp.release import NoisyLabels as NoisyLabels
     from labeldp.release import PrivacyWarning as PrivacyWarning
     from labeldp.release import SeededSource as SeededSource
     from labeldp.release import SystemSource as SystemSource
+    from labeldp.release import laplace_histogram as laplace_histogram
     from labeldp.release import privatize as privatize
+    from labeldp.release.encode import encode as encode
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Mechanism": "labeldp.mechanisms",
+    "NoisyOneHot": "labeldp.mechanisms",
+    "PartitionedRandomizedResponse": "labeldp.mechanisms",
     "RandomizedResponse": "labeldp.mechanisms",
+    "RandomizedResponseOnBins": "labeldp.mechanisms",
     "SelectiveRandomizedResponse": "labeldp.mechanisms",
     "SubsetSelection": "labeldp.mechanisms",
     "UnaryEncoding": "labeldp.mechanisms",
+    "UnbiasedRandomizer": "labeldp.mechanisms",
     "KeyedSource": "labeldp.release",
     "NoisyLabels": "labeldp.release",
     "PrivacyWarning": "labeldp.release",
     "SeededSource": "labeldp.release",
     "SystemSource": "labeldp.release",
+    "encode": "labeldp.release.encode",
+    "laplace_histogram": "labeldp.release",
     "privatize": "labeldp.release",
+    "estimate": "labeldp.learning",
+    "required_sample_size": "labeldp.learning.sample_size",
     "stages": "labeldp.learning",
 }
 _ROOMS = ("learning", "testing")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
+from labeldp.mechanisms.indicators import IndicatorMoments
 from labeldp.mechanisms.mechanism import Plan, are_integers, checked_labels, items_event
 from labeldp.mechanisms.parameters import checked_epsilon, checked_num_classes
 from labeldp.mechanisms.thresholds import Words, randomized_rank, thresholds, word_bits
@@ -102,6 +103,24 @@ class RandomizedResponse:
     def realized_ratio(self) -> Fraction:
         """T / step at the width in use."""
         return Fraction(*thresholds(self.epsilon, 1, self.num_classes - 1, word_bits(self.epsilon)))
+
+    def indicators(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """1 for the class that was answered; (n, K)."""
+        return (values[:, None] == np.arange(self.num_classes)).astype(np.float64)
+
+    def indicator_moments(self) -> IndicatorMoments:
+        """Exactly one class is answered: p = E q on the label, q = 1 / (E + K - 1) on any other."""
+        ratio, others = math.exp(self.epsilon), self.num_classes - 1
+        other = 1 / (ratio + others)
+        own = ratio * other
+        return IndicatorMoments(
+            gap=math.expm1(self.epsilon) * other,
+            other_mean=other,
+            own_variance=own * others * other,
+            other_variance=other * (ratio + others - 1) * other,
+            own_covariance=-own * other,
+            other_covariance=-other * other,
+        )
 
     def _rows(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         ratio = math.exp(self.epsilon)

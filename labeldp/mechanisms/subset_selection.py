@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
+from labeldp.mechanisms.indicators import IndicatorMoments
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
 from labeldp.mechanisms.parameters import checked_epsilon, checked_integer, checked_num_classes
 from labeldp.mechanisms.thresholds import Words, integers, thresholds, uniform_below, word_bits
@@ -108,11 +109,15 @@ class SubsetSelection:
         return np.where(classes == labels[:, None], included[:, None], answer), rejected
 
     def _coin(self, words: Words, bits: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Whether the label is in the set: w stretches of T words say yes, K - w of `step` words say no."""
-        top, step = thresholds(self.epsilon, self.size, self.num_classes - self.size, bits)
-        yes = self.size * top
-        ends = integers([yes, yes + (self.num_classes - self.size) * step], bits)
+        """Whether the label is in the set."""
+        ends = integers(self.ends(bits), bits)
         return words < ends[0], words >= ends[1]
+
+    def ends(self, bits: int) -> tuple[int, int]:
+        """Where words end that put the label in the set, w stretches of T words, and those that leave it out, K - w of `step` words."""
+        outside = self.num_classes - self.size
+        top, step = thresholds(self.epsilon, self.size, outside, bits)
+        return self.size * top, self.size * top + outside * step
 
     def outputs(self) -> npt.NDArray[np.bool_]:
         """Every set of w classes as a row (m, K), in lexicographic order of its members.
@@ -134,7 +139,7 @@ class SubsetSelection:
 
     def likelihood(self, values: npt.NDArray[np.generic], plan: Plan) -> npt.NDArray[np.float64]:
         """Q(values[i] | c) for every class c; (n, K). With more than about 1000 classes the largest of each row is scaled to 1."""
-        inside, outside = self._probabilities()
+        inside, outside = self.probabilities()
         return np.where(values, inside, outside)
 
     def possible(self, values: npt.NDArray[Any], plan: Plan) -> bool:
@@ -158,7 +163,33 @@ class SubsetSelection:
             *thresholds(self.epsilon, self.size, self.num_classes - self.size, word_bits(self.epsilon))
         )
 
-    def _probabilities(self) -> tuple[float, float]:
+    def indicators(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """1 for each class in the set; (n, K)."""
+        return values.astype(np.float64)
+
+    def indicator_moments(self) -> IndicatorMoments:
+        """The label is in the set with probability p = w E / (w E + K - w), another class with q = (w - p) / (K - 1).
+
+        The set has w members whatever the label, so each indicator's covariances with all of them sum to 0.
+        """
+        w, others, left = self.size, self.num_classes - 1, self.num_classes - self.size
+        inside = w * math.exp(self.epsilon)
+        total = inside + left
+        own_variance = inside / total * left / total
+        in_set = w * ((w - 1) * math.exp(self.epsilon) + left) / (others * total)
+        in_rest = left * (inside + left - 1) / (others * total)
+        other_variance = in_set * in_rest
+        own_covariance = -own_variance / others
+        return IndicatorMoments(
+            gap=w * left * math.expm1(self.epsilon) / (others * total),
+            other_mean=in_set,
+            own_variance=own_variance,
+            other_variance=other_variance,
+            own_covariance=own_covariance,
+            other_covariance=-(other_variance + own_covariance) / (others - 1) if others > 1 else 0.0,
+        )
+
+    def probabilities(self) -> tuple[float, float]:
         """Probability of one set that holds the label, and of one that does not; up to a factor where floats have no room."""
         heavy = math.comb(self.num_classes - 1, self.size - 1)
         light = math.comb(self.num_classes - 1, self.size)

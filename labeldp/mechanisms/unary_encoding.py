@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
+from labeldp.mechanisms.indicators import IndicatorMoments
 from labeldp.mechanisms.mechanism import Plan, checked_labels, items_event, require_channel
 from labeldp.mechanisms.parameters import (
     checked_choice,
@@ -81,11 +82,15 @@ class UnaryEncoding:
         The last words of a bit, as many as round the ratio down, say what is unlikely for it; none is drawn again.
         """
         own = np.arange(self.num_classes) == labels[:, None]
-        shared = 2 if self.variant == "symmetric" else 1
-        ends = integers([2**bits - _unlikely(self.epsilon / shared, bits), 2 ** (bits - 1)], bits)
+        ends = integers(self.ends(bits), bits)
         likely = np.less(words, ends[0]).astype(np.bool_)
         mine = likely if self.variant == "symmetric" else words < ends[1]
         return np.where(own, mine, ~likely), np.zeros(len(labels), dtype=np.bool_)
+
+    def ends(self, bits: int) -> tuple[int, int]:
+        """Where words end that give a bit its likely value, and half of all words, for the label's bit in the optimized variant."""
+        shared = 2 if self.variant == "symmetric" else 1
+        return 2**bits - _unlikely(self.epsilon / shared, bits), 2 ** (bits - 1)
 
     def outputs(self) -> npt.NDArray[np.bool_]:
         """Every set of classes as a row (2^K, K).
@@ -126,15 +131,30 @@ class UnaryEncoding:
         shared, bits = 2 if self.variant == "symmetric" else 1, word_bits(self.epsilon)
         return (2**bits / Fraction(_unlikely(self.epsilon / shared, bits)) - 1) ** shared
 
-    def _log_likelihood(self, sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """log Q(s | c): as if no bit were the label's, then bit c corrected; (n, K)."""
+    def indicators(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """1 for each class in the set; (n, K)."""
+        return values.astype(np.float64)
+
+    def indicator_moments(self) -> IndicatorMoments:
+        """Bits are flipped independently; a bit that is not the label's is set with probability q = 1 / (r + 1)."""
+        exponent = self.epsilon / 2 if self.variant == "symmetric" else self.epsilon
+        other = 1 / (math.exp(exponent) + 1)
+        variance = other / (1 + math.exp(-exponent))
+        if self.variant == "symmetric":
+            return IndicatorMoments(math.tanh(exponent / 2), other, variance, variance)
+        return IndicatorMoments(math.tanh(exponent / 2) / 2, other, 0.25, variance)
+
+    def log_probabilities(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Logarithms of the probabilities that the label's bit is set and cleared, and that another bit is."""
         if self.variant == "symmetric":
             truth, lie = -math.log1p(math.exp(-self.epsilon / 2)), -math.log1p(math.exp(self.epsilon / 2))
-            own = np.where(sets, truth, lie)
-            other = np.where(sets, lie, truth)
-        else:
-            own = np.full(sets.shape, -math.log(2))
-            other = np.where(sets, -math.log1p(math.exp(self.epsilon)), -math.log1p(math.exp(-self.epsilon)))
+            return (truth, lie), (lie, truth)
+        half = -math.log(2)
+        return (half, half), (-math.log1p(math.exp(self.epsilon)), -math.log1p(math.exp(-self.epsilon)))
+
+    def _log_likelihood(self, sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """log Q(s | c): as if no bit were the label's, then bit c corrected; (n, K)."""
+        own, other = (np.where(sets, *logs) for logs in self.log_probabilities())
         return other.sum(axis=1, keepdims=True) - other + own
 
 
