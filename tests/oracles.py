@@ -1,11 +1,11 @@
 """Independent statements of the published laws, in exact rationals; nothing here is imported from the code under test."""
 
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb, prod
 
 
-def exponential_bracket(epsilon: float, terms: int = 400) -> tuple[Fraction, Fraction]:
+def exponential_bracket(epsilon: float | Fraction, terms: int = 400) -> tuple[Fraction, Fraction]:
     """Rationals below and above e^epsilon, by the Taylor series of e^(epsilon / 2^s) and repeated squaring."""
     halvings = max(0, int(epsilon).bit_length())
     x = Fraction(epsilon) / 2**halvings  # below 1
@@ -51,6 +51,45 @@ def selective(ratio: Fraction, candidates: list[bool], outside: str) -> list[lis
             ]
         rows.append(row)
     return rows
+
+
+def on_bins(ratio: Fraction, labels: list[Fraction], outputs: list[Fraction]) -> list[list[Fraction]]:
+    """Randomized response on the outputs; the truth is the output nearest to the label, the lower one in a tie."""
+    nearest = [min(range(len(outputs)), key=lambda o: (abs(outputs[o] - y), o)) for y in labels]
+    return [randomized_response(ratio, len(outputs))[o] for o in nearest]
+
+
+def partitioned(ratio: Fraction, blocks: list[int]) -> list[list[Fraction]]:
+    """Randomized response on the blocks; one column for each class, zero where there is no block of that number."""
+    count = max(blocks) + 1
+    total = ratio + count - 1
+    return [
+        [Fraction(o < count) * (ratio if o == block else 1) / total for o in range(len(blocks))]
+        for block in blocks
+    ]
+
+
+def rounded_laplace(epsilon: float, points: list[Fraction]) -> list[Fraction]:
+    """Laplace noise of scale 2 / epsilon on 0, rounded to the nearest point and clamped to the first and last; to 1e-80."""
+
+    def below(t: Fraction) -> Fraction:
+        tail = 1 / exponential_bracket(abs(t) * Fraction(epsilon) / 2)[0] / 2
+        return tail if t < 0 else 1 - tail
+
+    edges = [Fraction(0), *(below((a + b) / 2) for a, b in pairwise(points)), Fraction(1)]
+    return [b - a for a, b in pairwise(edges)]
+
+
+def noisy_one_hot(zero: list[Fraction], num_classes: int) -> list[list[Fraction]]:
+    """Independent coordinates: the law `zero` over the points where the input is 0, its mirror image where it is 1."""
+    size = len(zero)
+    return [
+        [
+            prod((zero[::-1] if j == y else zero)[number // size**j % size] for j in range(num_classes))
+            for number in range(size**num_classes)
+        ]
+        for y in range(num_classes)
+    ]
 
 
 def unary_encoding(

@@ -45,6 +45,20 @@ def cases(draw: st.DrawFn, epsilons: st.SearchStrategy[float] = EPSILONS) -> Cas
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="uniform"),
         lambda: labeldp.SelectiveRandomizedResponse(epsilon, num_classes, size=size, outside="other"),
         lambda: labeldp.SubsetSelection(epsilon, num_classes),
+        lambda: labeldp.PartitionedRandomizedResponse(epsilon, num_classes, seed=draw(st.integers(0, 9))),
+        lambda: labeldp.PartitionedRandomizedResponse(
+            epsilon, num_classes, draw(st.integers(2, num_classes))
+        ),
+        lambda: labeldp.NoisyOneHot(epsilon, min(num_classes, 3), grid_points=draw(st.integers(3, 9))),
+        lambda: labeldp.RandomizedResponseOnBins(
+            epsilon,
+            range(num_classes),
+            draw(prior_rows(num_classes)),
+            draw(st.sampled_from(["squared", "absolute"])),
+        ),
+        lambda: labeldp.UnbiasedRandomizer(
+            max(epsilon, 0.1), range(num_classes), draw(prior_rows(num_classes))
+        ),
         lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3)),
         lambda: labeldp.UnaryEncoding(epsilon, min(num_classes, 3), variant="optimized"),
         lambda: labeldp.SubsetSelection(  # five bits a word hold no larger ratio

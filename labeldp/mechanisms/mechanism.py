@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
+from labeldp.mechanisms import selection
 from labeldp.mechanisms.thresholds import Words
 
 MAX_CHANNEL_OUTPUTS = 2**12
@@ -23,7 +24,8 @@ class Plan:
 
     Attributes:
         num_items: number of items n.
-        candidates: the classes each item may be answered in, (n, K) bool, or None where every item has all of them.
+        candidates: the classes each item may be answered in, (n, K) bool, or None where every item has all of them; a tensor where
+            the prior was one.
         blocks: the number of the block that each class of each item belongs to, (n, K), or None where classes answer for themselves.
     """
 
@@ -33,7 +35,7 @@ class Plan:
 
     def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> "Plan":
         """The plan of some of the items."""
-        count = len(np.arange(self.num_items)[rows])
+        count = len(range(self.num_items)[rows] if isinstance(rows, slice) else rows)
         candidates = None if self.candidates is None else self.candidates[rows]
         return Plan(count, candidates, None if self.blocks is None else self.blocks[rows])
 
@@ -45,7 +47,9 @@ class Plan:
     def alphabets(self) -> npt.NDArray[np.int64]:
         """Number of candidates of each item, (n,)."""
         assert self.candidates is not None
-        return self.candidates.sum(axis=1, dtype=np.int64)
+        if isinstance(self.candidates, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            return selection.sizes(self.candidates)
+        return self.candidates.sum(1).cpu().numpy()
 
     def chunks(self, size: int) -> Iterator[slice]:
         """Consecutive slices of at most `size` items."""
@@ -194,8 +198,13 @@ def checked_labels(labels: object, num_classes: int) -> npt.NDArray[np.int64 | n
             f"number the classes first, from a list of classes that does not come from the labels."
         )
     if array.min() < 0 or array.max() >= num_classes:
-        raise ValueError(
-            f"Expected every label in 0 .. {num_classes - 1}, got at least one outside; "
-            f"the domain is public and fixed by num_classes."
-        )
+        raise outside_domain(num_classes)
     return array
+
+
+def outside_domain(num_classes: int) -> ValueError:
+    """What to say of labels that are no classes: nothing of the labels."""
+    return ValueError(
+        f"Expected every label in 0 .. {num_classes - 1}, got at least one outside; "
+        f"the domain is public and fixed by num_classes."
+    )

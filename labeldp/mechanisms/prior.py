@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 WEIGHT_BITS = 40
+"""A weight is at most 2^40; with more than 2^22 classes less, so that the sum of a row stays below 2^63."""
+
 CHUNK_BYTES = 16 * 2**20
 
 
@@ -53,13 +55,23 @@ def integer_weights(rows: npt.NDArray[np.floating], *, first_row: int = 0) -> np
     smallest, largest = rows.min(axis=1), rows.max(axis=1)  # a NaN anywhere in a row shows in both
     good = (smallest >= 0) & (largest > 0) & (largest < np.inf)
     if not good.all():
-        first = int(np.flatnonzero(~good)[0])
-        raise ValueError(
-            f"Expected every prior row to be finite, non-negative and positive somewhere; "
-            f"{int((~good).sum())} of {len(rows)} rows are not, the first is row {first_row + first}."
-        )
-    scaled = np.rint(rows / largest[:, None] * float(2**WEIGHT_BITS)).astype(np.int64)
+        bad = np.flatnonzero(~good)
+        raise bad_rows_error(len(bad), len(rows), first_row + int(bad[0]))
+    scaled = np.rint(rows / largest[:, None] * weight_scale(rows.shape[1])).astype(np.int64)
     return np.maximum(scaled, rows > 0)
+
+
+def weight_scale(num_classes: int) -> float:
+    """The weight of the most likely class."""
+    return float(2 ** min(WEIGHT_BITS, 62 - (num_classes - 1).bit_length()))
+
+
+def bad_rows_error(count: int, num_rows: int, first: int) -> ValueError:
+    """What to say of rows that are no distributions up to scale."""
+    return ValueError(
+        f"Expected every prior row to be finite, non-negative and positive somewhere; "
+        f"{count} of {num_rows} rows are not, the first is row {first}."
+    )
 
 
 def row_chunks(num_items: int, row_bytes: int) -> list[slice]:

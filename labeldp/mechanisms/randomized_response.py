@@ -12,7 +12,7 @@ import accounting
 from labeldp.mechanisms.indicators import IndicatorMoments
 from labeldp.mechanisms.mechanism import Plan, are_integers, checked_labels, items_event
 from labeldp.mechanisms.parameters import checked_epsilon, checked_num_classes
-from labeldp.mechanisms.thresholds import Words, randomized_rank, thresholds, word_bits
+from labeldp.mechanisms.thresholds import Words, integers, thresholds, word_bits
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,23 @@ class RandomizedResponse:
     def choose(
         self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Answers each item from one word; see `Mechanism.choose`."""
-        alphabet = np.full(len(labels), self.num_classes, dtype=np.uint64)
-        ranks, rejected = randomized_rank(
-            words[:, 0], labels.astype(np.uint64), alphabet, epsilon=self.epsilon, bits=bits
-        )
-        return ranks.astype(np.int64), rejected
+        """Answers each item from one word; see `Mechanism.choose`.
+
+        The label for the first T words, then every other class in turn for `step` words: as `randomized_rank`, in few passes
+        over small numbers. What a lie does not fit into wraps, and is not used.
+        """
+        top, step = thresholds(self.epsilon, 1, self.num_classes - 1, bits)
+        top, step, end = integers([top, step, top + (self.num_classes - 1) * step], bits)
+        small = np.min_scalar_type(self.num_classes)
+        own, word = labels.astype(small), words[:, 0]
+        lie = (word - top) // step
+        if bits > 64:
+            lie &= np.iinfo(small).max
+        answer = lie.astype(small)
+        answer += answer >= own
+        answer += (own - answer) * (word < top)
+        rejected = word >= end
+        return np.where(rejected, 0, answer).astype(np.int64), rejected
 
     def outputs(self) -> npt.NDArray[np.int64]:
         """The classes."""

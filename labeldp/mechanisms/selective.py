@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 import accounting
 from labeldp.mechanisms import selection
+from labeldp.mechanisms.compiled import loops, loops_in_use
 from labeldp.mechanisms.mechanism import Plan, are_integers, checked_labels, one_dimensional_length
 from labeldp.mechanisms.parameters import (
     checked_choice,
@@ -20,11 +21,16 @@ from labeldp.mechanisms.prior import integer_weights, prior_rows, row_chunks
 from labeldp.mechanisms.thresholds import (
     Words,
     integers,
+    largest_ratio,
     randomized_rank,
     thresholds,
+    thresholds_by_alphabet,
     uniform_below,
     word_bits,
 )
+
+EVENT_ROWS = 2**18
+"""Items whose alphabets are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,16 @@ class SelectiveRandomizedResponse:
         shape = np.shape(cast(npt.ArrayLike, prior))
         rows = prior_rows(prior, shape[0] if len(shape) == 2 else 1, self.num_classes)
         mask = np.empty(rows.shape, dtype=np.bool_)
-        for chunk in row_chunks(len(rows), 8 * self.num_classes):
-            mask[chunk] = self._select(integer_weights(rows[chunk], first_row=chunk.start))
+        if len(rows) > 1 and rows.strides[0] == 0:  # one row for all items
+            mask[:] = self.candidates(rows[0])
+            return mask
+        compiled = loops(rows.size)
+        cell_bytes = 128 if compiled is None else 8  # numpy makes many arrays on the way
+        order = "F" if self.num_classes <= 64 else None  # and reduces a long axis faster than a short one
+        for chunk in row_chunks(len(rows), cell_bytes * self.num_classes):
+            if compiled is None or not compiled.select(rows[chunk], self, mask[chunk]):
+                few_rows = np.asarray(rows[chunk], order=order)
+                mask[chunk] = self._select(integer_weights(few_rows, first_row=chunk.start))
         return mask
 
     def _select(self, weights: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -120,24 +134,30 @@ class SelectiveRandomizedResponse:
         self, words: Words, labels: npt.NDArray[np.int64], plan: Plan, bits: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Answers each item from one word; every step is taken for every item, candidate or not; see `Mechanism.choose`."""
-        assert plan.candidates is not None
         mask = plan.candidates
+        assert mask is not None
+        size = plan.alphabets()
+        alphabet, compiled = self._alphabet(size), loops_in_use()
+        if compiled is not None and bits <= 64:
+            table = thresholds_by_alphabet(alphabet, self.epsilon, bits)
+            stretch = self._accepted(size, bits) // np.maximum(
+                np.arange(size.max(initial=0) + 1, dtype=np.uint64), 1
+            )
+            return compiled.choose(words[:, 0], labels, mask, size, table, stretch, self.outside == "other")
         rows = np.arange(len(labels))
         position = np.cumsum(mask, axis=1, dtype=np.int32)
-        size = position[:, -1].astype(np.uint64)
         inside = mask[rows, labels]
         rank = np.where(inside, position[rows, labels] - 1, size).astype(np.uint64)
         answer, rejected = randomized_rank(
-            words[:, 0], rank, self._alphabet(size).astype(np.uint64), epsilon=self.epsilon, bits=bits
+            words[:, 0], rank, alphabet.astype(np.uint64), epsilon=self.epsilon, bits=bits
         )
         if self.outside == "uniform":
-            drawn, again = uniform_below(words[:, 0], size, limit=self._accepted(size, bits))
+            drawn, again = uniform_below(
+                words[:, 0], size.astype(np.uint64), limit=self._accepted(size, bits)[size]
+            )
             answer, rejected = np.where(inside, answer, drawn), np.where(inside, rejected, again)
-        chosen = mask & (position == answer.astype(np.int32)[:, None] + 1)
-        value = (chosen * np.arange(self.num_classes)).sum(
-            axis=1
-        )  # arithmetic: argmax would stop at the answer
-        return np.where(answer == size, self.num_classes, value), rejected
+        # arithmetic, where argmax would stop at the answer; an answer beyond the candidates is K
+        return (position <= answer.astype(np.int32)[:, None]).sum(axis=1, dtype=np.int64), rejected
 
     def outputs(self) -> npt.NDArray[np.int64]:
         """The classes, and K for "not a candidate" with outside="other"."""
@@ -194,22 +214,30 @@ class SelectiveRandomizedResponse:
 
     def event(self, plan: Plan) -> accounting.Event:
         """n items by the alphabet each was answered in; adaptive unless the size is a fixed integer."""
-        sizes, counts = np.unique(self._alphabet(plan.alphabets()), return_counts=True)
+        count = np.zeros(self.num_classes + 1, dtype=np.int64)
+        for chunk in plan.chunks(EVENT_ROWS):
+            alphabet = self._alphabet(plan[chunk].alphabets())
+            count += np.bincount(alphabet, minlength=len(count))
+        sizes = np.flatnonzero(count)
         answers = [accounting.RandomizedResponse(self.epsilon, int(size)) for size in sizes]
-        return accounting.Disjoint(answers, counts=counts.tolist(), adaptive=isinstance(self.size, str))
+        return accounting.Disjoint(answers, counts=count[sizes].tolist(), adaptive=isinstance(self.size, str))
 
     def realized_ratio(self) -> Fraction:
         """The largest T / step over all alphabets, at the width in use."""
-        return max(
-            Fraction(*thresholds(self.epsilon, 1, alphabet - 1, word_bits(self.epsilon)))
-            for alphabet in range(2, self.num_classes + 1)
-        )
+        return largest_ratio(self.epsilon, self.num_classes, word_bits(self.epsilon))
 
-    def _accepted(self, size: npt.NDArray[np.uint64], bits: int) -> Words:
+    def accepted(self, size: int, bits: int) -> int:
         """Words that a label inside k candidates accepts; a label outside draws from the same ones."""
-        sizes, which = np.unique(size, return_inverse=True)
-        pairs = [(thresholds(self.epsilon, 1, int(k) - 1, bits), int(k) - 1) for k in sizes]
-        return integers([top + lies * step for (top, step), lies in pairs], bits)[which]
+        top, step = thresholds(self.epsilon, 1, size - 1, bits)
+        return top + (size - 1) * step
+
+    def _accepted(self, sizes: npt.NDArray[np.int64], bits: int) -> Words:
+        """`accepted` for every size that occurs, (largest + 1,)."""
+        count = np.bincount(sizes)
+        table = np.ones(len(count), dtype=integers([], bits).dtype)
+        for size in np.flatnonzero(count).tolist():
+            table[size] = self.accepted(size, bits)
+        return table
 
     def _alphabet(self, size: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         """Number of possible outputs of an item with k candidates."""

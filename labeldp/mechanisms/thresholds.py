@@ -74,6 +74,20 @@ def thresholds(epsilon: float, heavy: int, light: int, bits: int) -> tuple[int, 
     return int(ratio * step), step
 
 
+@functools.lru_cache(maxsize=256)
+def largest_ratio(epsilon: float, largest_alphabet: int, bits: int) -> Fraction:
+    """The largest T / step of randomized response on 2 .. the largest alphabet."""
+    ratio = exponential_below(epsilon)
+    over, under = ratio.numerator, ratio.denominator
+    best, best_step = 0, 1
+    for alphabet in range(2, largest_alphabet + 1):
+        step = (2**bits - 1) * under // (over + (alphabet - 1) * under)
+        top = over * step // under
+        if top * best_step > best * step:
+            best, best_step = top, step
+    return Fraction(best, best_step)
+
+
 def randomized_rank(
     words: Words,
     ranks: npt.NDArray[np.uint64],
@@ -87,14 +101,21 @@ def randomized_rank(
     Returns the answered ranks and a mask of the words to be drawn again (their answer is 0). The rank itself
     for the first T words; then every other rank in turn for `step` words.
     """
-    sizes, which = np.unique(alphabet, return_inverse=True)
-    table = integers([thresholds(epsilon, 1, int(a) - 1, bits) for a in sizes], bits).reshape(-1, 2)
-    top, step = table[which, 0], table[which, 1]
+    top, step = thresholds_by_alphabet(alphabet, epsilon, bits)[:, alphabet.astype(np.intp)]
     kept = words < top
     lie = (words - top) // step  # wraps where the rank is kept, and is not used there
     rejected = ~kept & (lie >= alphabet - np.uint64(1))
     lie = lie + (lie >= ranks)
     return np.where(rejected, 0, np.where(kept, ranks, lie)).astype(np.uint64), rejected
+
+
+def thresholds_by_alphabet(alphabet: npt.NDArray[np.integer], epsilon: float, bits: int) -> Words:
+    """T and step of randomized response on every alphabet that occurs, (2, largest + 1); ones for those that do not."""
+    count = np.bincount(alphabet.astype(np.intp))
+    table = np.ones((2, len(count)), dtype=integers([], bits).dtype)
+    for size in np.flatnonzero(count).tolist():
+        table[:, size] = integers(thresholds(epsilon, 1, size - 1, bits), bits)
+    return table
 
 
 def uniform_below(

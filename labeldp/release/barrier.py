@@ -8,9 +8,9 @@ from labeldp.mechanisms import Mechanism
 from labeldp.mechanisms.mechanism import one_dimensional_length
 from labeldp.release.advice import teach
 from labeldp.release.keyed import Context, KeyedSource, item_blocks
-from labeldp.release.noisy_labels import NoisyLabels
+from labeldp.release.noisy_labels import NoisyLabels, is_tensor, tensors
 from labeldp.release.randomness import Source, SystemSource
-from labeldp.release.sampling import sample
+from labeldp.release.sampling import answer_type, sample
 
 
 def privatize(
@@ -28,7 +28,8 @@ def privatize(
 
     Args:
         mechanism: any mechanism of `labeldp`.
-        labels: (n,) integers in 0 .. num_classes - 1: a list, a Series, an array, also read-only or strided; n = 0 is fine.
+        labels: (n,) integers in 0 .. num_classes - 1: a list, a Series, an array, also read-only or strided; n = 0 is fine. Or a torch
+            tensor: then the prior is a tensor on the same device, and so are the answers, their candidates and likelihoods.
         prior: (n, K) class probabilities of each item, or one row (K,) for all; rows need not sum to 1. It must not depend on the
             labels that are released here. Needed by selective mechanisms.
         source: where randomness comes from; a fresh `SystemSource` by default.
@@ -53,13 +54,22 @@ def privatize(
         raise TypeError(
             "Expected items=... with a KeyedSource: a number or a text for each label that names its item in every rerun."
         )
-    plan = mechanism.plan(prior, one_dimensional_length(labels))
-    names = None if items is None else item_blocks(items, plan.num_items)
+    num_items = one_dimensional_length(labels)
+    names = None if items is None else item_blocks(items, num_items)
     source = SystemSource() if source is None else source
+    if is_tensor(labels):
+        path = tensors()
+        if path.serves(mechanism):
+            return path.privatize(mechanism, labels, prior=prior, source=source, items=names)
+        host = privatize(
+            mechanism, path.on_host(labels), prior=path.on_host(prior), source=source, items=items
+        )
+        return path.moved(host, labels.device)  # pyright: ignore
+    plan = mechanism.plan(prior, num_items)
     event = mechanism.event(plan)
     teach(mechanism, event, source)
     checked = mechanism.read(labels)
-    values = np.empty(*_shape_and_type(mechanism, checked))
+    values = np.empty((num_items, *mechanism.answer_shape), answer_type(mechanism, checked.dtype))
     sample(Context(mechanism, names, checked, plan), source, values)
     return NoisyLabels(
         mechanism=mechanism,
@@ -67,19 +77,3 @@ def privatize(
         plan=plan,
         event=event if source.secure else accounting.Seeded(event),
     )
-
-
-def _shape_and_type(
-    mechanism: Mechanism, labels: npt.NDArray[np.integer]
-) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and type of the answers: the labels' own integer type where it holds every output, else the next wider."""
-    if mechanism.answer_dtype != np.int64:
-        return (len(labels), *mechanism.answer_shape), mechanism.answer_dtype
-    largest = mechanism.num_outputs - 1
-    integers = (labels.dtype, *map(np.dtype, (f"{labels.dtype.kind}{size}" for size in (1, 2, 4, 8))))
-    fitting = [
-        dtype
-        for dtype in integers
-        if np.iinfo(dtype).max >= largest and dtype.itemsize >= labels.dtype.itemsize
-    ]
-    return (len(labels),), fitting[0].newbyteorder("=")

@@ -1,7 +1,9 @@
 """Noisy labels: what leaves the barrier, with everything needed to learn from them and nothing of the true labels."""
 
+import importlib
 import io
 import json
+import sys
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,7 +26,7 @@ class NoisyLabels:
 
     Attributes:
         mechanism: what answered.
-        values: (n,) integers; (n, K) bool where an answer is a set of classes; floats where it is a value (n,) or a vector (n, K).
+        values: arrays, or tensors where the labels were tensors: (n,) integers; (n, K) bool where an answer is a set of classes; floats where it is a value (n,) or a vector (n, K).
         plan: what was decided about each item before its label was read.
         event: what happened, for the accountant.
     """
@@ -47,6 +49,8 @@ class NoisyLabels:
 
     def likelihood(self) -> npt.NDArray[np.float64]:
         """Q_i(values[i] | c), the probability of what was released if the label were c; (n, K). What a learner trains on."""
+        if is_tensor(self.values):
+            return tensors().likelihood(self.mechanism, self.values, self.plan)
         return self.mechanism.likelihood(self.values, self.plan)
 
     def posterior(self, prior: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -55,6 +59,8 @@ class NoisyLabels:
         Raises:
             ValueError, TypeError: a prior of another shape, or one that is not finite, non-negative and positive somewhere.
         """
+        if is_tensor(self.values):
+            return tensors().posterior(self.mechanism, self.values, self.plan, prior)
         rows = checked_prior(prior, len(self), self.mechanism.num_classes)
         joint = self.likelihood() * (rows / rows.max(axis=1, keepdims=True))
         return joint / joint.sum(axis=1, keepdims=True)
@@ -68,6 +74,9 @@ class NoisyLabels:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes values, candidates, event and a manifest to one .npz file; plain arrays and JSON, no pickle."""
+        if is_tensor(self.values):
+            tensors().moved(self, None).save(path)
+            return
         manifest = {
             "format": FORMAT,
             "mechanism": {"name": type(self.mechanism).__name__, **asdict(self.mechanism)},  # pyright: ignore
@@ -100,6 +109,17 @@ class NoisyLabels:
             raise ValueError(
                 f"Expected a file written by NoisyLabels.save at {path}, got another or a damaged one: {error}"
             ) from None
+
+
+def is_tensor(values: object) -> bool:
+    """Whether it is a torch tensor; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def tensors() -> Any:
+    """The path for tensors, `torch_kernels`; torch is in memory already where a tensor came."""
+    return importlib.import_module("labeldp.release.torch_kernels")
 
 
 def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
