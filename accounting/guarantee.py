@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context
 from typing import Any, Literal, TypeAlias, assert_never
 
-from accounting import arguments
+import numpy as np
+from numpy.typing import ArrayLike
+
+from accounting import arguments, risk
 from accounting.composition import compose, is_seeded
+from accounting.risk import percent_up, rounded_up
 from accounting.transcript import Transcript, certificates
 
 Unit: TypeAlias = Literal["label", "answer", "record"]
@@ -19,6 +22,15 @@ UNITS: dict[Unit, str] = {
     "record": "one training record of the teacher",
 }
 """Each unit in words: the one thing that may change."""
+
+TOLD_APART: dict[Unit, str] = {
+    "label": "two labels of a person",
+    "answer": "two answers on an item",
+    "record": "two sets of training records that differ in one",
+}
+
+LARGEST_PRIOR = 2**24
+"""Classes of the largest uniform prior."""
 
 SEEDED = "seeded randomness: not for release"
 LABEL = (
@@ -77,15 +89,52 @@ class Guarantee:
         """Returns the fields as JSON types; an infinite epsilon becomes None."""
         return {**vars(self), "epsilon": None if math.isinf(self.epsilon) else self.epsilon}
 
-    def explain(self) -> str:
-        """Returns the sentence for a report, with the unit in words."""
+    def explain(self, *, prior: ArrayLike | None = None, num_classes: int | None = None) -> str:
+        """Returns the sentences for a report: the unit in words, and where it holds what an attacker gains at most.
+
+        Args:
+            prior: (K,) public class probabilities; adds how well a label or answer can be guessed.
+            num_classes: K; adds the same for the uniform prior, and says so.
+
+        Raises:
+            ValueError: both are given, or the unit is record, which has no class to guess.
+        """
         about = f"Per {self.unit} ({UNITS[self.unit]})"
         epsilon, delta = rounded_up(self.epsilon), rounded_up(self.delta)
+        guess = self._guess(prior, num_classes)
         if self.holds:
-            return f"{about}: ({epsilon}, {delta})-differentially private: {self.why}."
+            statement = f"{about}: ({epsilon}, {delta})-differentially private: {self.why}."
+            return f"{statement} {self._attack()}{guess}"
         if math.isinf(self.epsilon):
             return f"{about}: no guarantee: {self.why}."
         return f"{about}: no guarantee; epsilon {epsilon} at delta {delta} is {self.why}."
+
+    def _attack(self) -> str:
+        gain = rounded_up(risk.advantage(self.epsilon, self.delta), digits=3)
+        few, more = (
+            percent_up(risk.true_positive_rate(self.epsilon, self.delta, false_positive_rate=rate))
+            for rate in (0.001, 0.01)
+        )
+        return (
+            f"Whoever tries to tell {TOLD_APART[self.unit]} apart has an advantage (true less false positive rate) of at "
+            f"most {gain}, and a true positive rate of at most {few} at a false positive rate of 0.1 %, {more} at 1 %."
+        )
+
+    def _guess(self, prior: ArrayLike | None, num_classes: int | None) -> str:
+        if prior is None and num_classes is None:
+            return ""
+        if self.unit == "record" or (prior is not None and num_classes is not None):
+            raise ValueError(
+                f"Expected prior or num_classes, not both, and for the unit label or answer, got unit {self.unit!r}; "
+                "a record has no class to guess: leave both out."
+            )
+        if prior is None:
+            prior = np.ones(arguments.whole("num_classes", num_classes, largest=LARGEST_PRIOR))
+            known = f"Who knows only that it is one of {num_classes} classes (uniform prior)"
+        else:
+            known = "Who knows the prior"
+        success = percent_up(risk.label_inference_success(self.epsilon, prior, delta=self.delta))
+        return f" {known} guesses it right with a probability of at most {success}."
 
 
 def guarantee(transcript: Transcript, *, unit: Unit, delta: float = 0.0) -> Guarantee:
@@ -197,8 +246,3 @@ def _record(transcript: Transcript, delta: float) -> Guarantee:
     if not roads:
         return Guarantee("record", False, math.inf, delta, NO_ROAD)
     return min(roads, key=lambda road: (not road.holds, road.epsilon))
-
-
-def rounded_up(value: float) -> str:
-    """Returns six significant digits, never less than the value."""
-    return f"{float(Context(prec=6, rounding=ROUND_CEILING).create_decimal(repr(value))):.6g}"

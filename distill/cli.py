@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from distill.account_command import account
 from labeldp import __version__
 
 app = App(
@@ -20,6 +21,8 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
+
+app.command(account)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -107,7 +110,7 @@ def privatize(
     """
     import accounting
     import labeldp
-    from distill.config_file import UsageError
+    from distill.usage import UsageError
     from labeldp.tables import privatize_csv
 
     if mechanism == "srr" and not prior_columns:
@@ -157,7 +160,7 @@ def _distil(config: object, out: Path, *, replace: bool) -> None:
 
 def _overrides(values: Sequence[str], **options: object) -> dict[str, str]:
     """KEY=VALUE texts, and the options that were given, as a mapping."""
-    from distill.config_file import UsageError
+    from distill.usage import UsageError
 
     overrides: dict[str, str] = {}
     for text in values:
@@ -204,7 +207,7 @@ def _status(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         _fail("Interrupted.", status=1)
     except (ValueError, OSError) as error:
-        from distill.config_file import UsageError
+        from distill.usage import UsageError
 
         _fail(str(error), status=2 if isinstance(error, UsageError) else 1)
 

@@ -10,10 +10,7 @@ import msgspec
 import tomli_w
 
 from distill.config import Config
-
-
-class UsageError(ValueError):
-    """What was asked for cannot be done as asked: a wrong key, a missing or damaged file. One line says what to do."""
+from distill.usage import UsageError
 
 
 def load_config(path: str | PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = (
     "torch",
+    "numba",
     "matplotlib",
     "hypothesis",
     "pyarrow",
@@ -95,6 +96,11 @@ def test_only_the_training_layer_imports_torch() -> None:
         names = {name.split(".")[0] for name in imports(path.read_text())}
         if room != "distill" and path.name != "torch_kernels.py":
             assert not names & {"torch", "opacus", "matplotlib", "sklearn"}, path
+
+
+def test_only_the_kernels_import_numba() -> None:
+    users = {path.name for path, _ in FILES if "numba" in {n.split(".")[0] for n in imports(path.read_text())}}
+    assert users == {"kernels_many_classes.py"}
 
 
 def loaded_by(code: str) -> set[str]:

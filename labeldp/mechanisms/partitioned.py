@@ -87,7 +87,7 @@ class PartitionedRandomizedResponse:
         rows = prior_rows(prior, num_items, self.num_classes)
         blocks = np.empty(rows.shape, dtype=self._block_dtype())
         number = self.num_blocks if isinstance(self.num_blocks, int) else None
-        for chunk in row_chunks(len(rows), 32 * self.num_classes):
+        for chunk in row_chunks(len(rows), 128 * self.num_classes):
             weights = integer_weights(rows[chunk], first_row=chunk.start)
             blocks[chunk] = balanced_blocks(
                 weights, number, self.epsilon, seed=self.seed, first_row=chunk.start

@@ -29,7 +29,12 @@ def prior_rows(prior: object, num_items: int, num_classes: int) -> npt.NDArray[n
         )
     if isinstance(prior, np.ma.MaskedArray):
         raise TypeError("Expected a prior without a mask, got a masked array; fill it first.")
-    rows = np.asarray(prior)
+    try:
+        rows = np.asarray(prior)
+    except (ValueError, TypeError):
+        raise TypeError(
+            "Expected a prior that numpy turns into an array of real numbers; it could not."
+        ) from None
     if rows.dtype.kind not in "fiu":
         raise TypeError(f"Expected a prior of real numbers, got an array of {rows.dtype.type.__name__}.")
     if rows.dtype.kind != "f" or rows.dtype.itemsize < 4 or rows.dtype.itemsize > 8:

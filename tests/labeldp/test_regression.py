@@ -141,14 +141,20 @@ def test_labels_are_rounded_to_the_nearest_grid_value(grid, shares) -> None:
     labels = np.clip(grid[0] + np.array(shares) * (grid[-1] - grid[0]), grid[0], grid[-1])
     read = labeldp.RandomizedResponseOnBins(1.0, grid, [1.0] * len(grid)).read(labels)
     for label, number in zip(labels, read, strict=True):
-        distance = [abs(Fraction(float(label)) - Fraction(value)) for value in grid]
-        assert distance[number] <= min(distance) + Fraction(math.ulp(max(map(abs, grid))))
+        distances = [abs(Fraction(float(label)) - Fraction(value)) for value in grid]
+        assert number == distances.index(min(distances))
 
 
 def test_ties_go_downwards_and_grid_values_to_themselves() -> None:
     assert BINS.read([-0.5, 0.25, 1.25, 4.5]).tolist() == [0, 1, 2, 3]
     close = [1.0, math.nextafter(1.0, 2.0), 2.0, math.nextafter(2.0, 3.0)]
     assert nearest(np.array(close), tuple(close)).tolist() == [0, 1, 2, 3]
+    middle = (
+        1.7550813375962908,
+        2.244918662403709,
+    )  # 2 is nearer to one of them, by less than a float of their mean
+    expected = int(Fraction(4) > sum(map(Fraction, middle)))
+    assert nearest(np.array([2.0]), middle).tolist() == [expected]
     tiny = (-5e-324, 0.0, 5e-324, 1.0)
     assert nearest(np.array(tiny), tiny).tolist() == [0, 1, 2, 3]
     huge = (-8e307, 0.0, 8e307)
