@@ -1,9 +1,11 @@
 """The public grid of a real-valued label: labels are rounded to it before anything else, and answers are looked up exactly."""
 
+import functools
 import itertools
 import math
 import numbers
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -101,11 +103,19 @@ def read_values(labels: object, label_values: tuple[float, ...]) -> npt.NDArray[
 
 
 def nearest(points: npt.NDArray[np.float64], values: tuple[float, ...]) -> npt.NDArray[np.int64]:
-    """Number of the value nearest to each point, ties downwards; every point takes the same steps."""
-    grid = np.array(values)
-    middle = np.minimum(grid[:-1] + (grid[1:] - grid[:-1]) / 2, np.nextafter(grid[1:], -np.inf))
-    from_there_on = np.nextafter(middle, np.inf)
-    return count_at_most(from_there_on[None], np.zeros(len(points), dtype=np.int64), points)
+    """Number of the value nearest to each point, exactly, ties downwards; every point takes the same steps."""
+    return count_at_most(_starts(values), np.zeros(len(points), dtype=np.int64), points)
+
+
+@functools.lru_cache(maxsize=64)
+def _starts(values: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """The lowest float beyond the middle of each value and the one before, (1, K - 1): from there on the later is nearer."""
+    starts: list[float] = []
+    for first, second in itertools.pairwise(values):
+        middle = (Fraction(first) + Fraction(second)) / 2
+        rounded = float(middle)
+        starts.append(rounded if Fraction(rounded) > middle else math.nextafter(rounded, math.inf))
+    return np.array([starts], dtype=np.float64)
 
 
 def count_at_most(table: Words, rows: npt.NDArray[np.int64], keys: Words) -> npt.NDArray[np.int64]:

@@ -25,8 +25,8 @@ def teach(mechanism: Mechanism, event: accounting.Event, source: Source) -> None
     constant, total = _constant_answers(event)
     if 2 * constant > total:
         _warn(
-            f"{constant} of {total} items have one candidate (k = 1): their answers are constants, and whoever learns from them "
-            f"learns the prior. Use size='information', a larger epsilon or a less certain prior."
+            f"{constant} of {total} items have one possible answer (k = 1): it is a constant, and whoever learns from it learns "
+            f"the prior. A larger epsilon, a less certain prior or, where candidates are selected, size='information' tells more."
         )
 
 

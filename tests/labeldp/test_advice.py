@@ -22,7 +22,7 @@ def release(mechanism, prior=None, source=None):
         (lambda: release(labeldp.RandomizedResponse(10.5, 3)), "epsilon 10.5"),
         (
             lambda: release(labeldp.SelectiveRandomizedResponse(0.5, 3), SURE),
-            "4 of 4 items have one candidate",
+            "4 of 4 items have one possible answer",
         ),
     ],
     ids=["seeded", "large epsilon", "constants"],
