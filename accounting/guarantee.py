@@ -34,13 +34,14 @@ LARGEST_PRIOR = 2**24
 
 SEEDED = "seeded randomness: not for release"
 LABEL = (
-    "each person's label entered only the uses counted here, once where nothing is repeated; "
-    "candidates came from public values only; "
+    "provided that each person's label entered only the uses counted here "
+    "and that whatever was decided beforehand (priors, candidates, bins) did not come from these labels; "
     "features and membership are treated as public and are not protected"
 )
 ANSWER = (
-    "each answer entered only the uses counted here, once where nothing is repeated; "
-    "candidates came from public values only; the pool is treated as public; "
+    "provided that each answer entered only the uses counted here "
+    "and that whatever was decided beforehand (priors, candidates) did not come from these answers; "
+    "the pool is treated as public; "
     "this is not a guarantee about training records"
 )
 PERSON = (

@@ -29,7 +29,9 @@ NOTHING = (
 def account(
     transcript: Annotated[
         Path | None,
-        Parameter(help="JSON file of a release, such as runs/demo/release/transcript.json; or flags."),
+        Parameter(
+            help="What was released: a transcript such as runs/demo/release/transcript.json, or noisy labels (.npz); or flags."
+        ),
     ] = None,
     *,
     epsilon: Annotated[float | None, Parameter(help="Of one answer by randomized response.")] = None,
@@ -121,7 +123,7 @@ class Flags:
 
 
 def read(path: Path) -> Transcript:
-    """The transcript in a file.
+    """The transcript in a file, or that of one release of people's labels (.npz).
 
     Raises:
         UsageError: there is no such file, or it holds something else.
@@ -129,6 +131,10 @@ def read(path: Path) -> Transcript:
     import accounting
 
     try:
+        if path.suffix == ".npz":
+            from labeldp import NoisyLabels
+
+            return accounting.Transcript([NoisyLabels.load(path).event], about="people")
         return accounting.Transcript.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"Expected a transcript file, found none at {path}.") from None

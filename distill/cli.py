@@ -93,9 +93,10 @@ def privatize(
         str | None, Parameter(help="Columns of class probabilities, in the order of the classes.")
     ] = None,
     size: Annotated[
-        str, Parameter(help="Of srr: accuracy, information, or a number of candidates.")
-    ] = "information",
-    outside: Annotated[str, Parameter(help="Of srr: uniform or other.")] = "other",
+        str | None,
+        Parameter(help="Of srr: accuracy, information (the default), or a number of candidates."),
+    ] = None,
+    outside: Annotated[str | None, Parameter(help="Of srr: uniform, or other (the default).")] = None,
     item: Annotated[str | None, Parameter(help="Column that names the rows, for --key-file.")] = None,
     key_file: Annotated[
         Path | None, Parameter(help="File of 32 secret bytes: a rerun gives the same noisy labels.")
@@ -115,11 +116,13 @@ def privatize(
 
     if mechanism == "srr" and not prior_columns:
         raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
+    if mechanism != "srr" and (prior_columns or size or outside):
+        raise UsageError(f"Expected --prior-columns, --size and --outside with --mechanism srr alone, got {mechanism}.")
     if (item is None) != (key_file is None):
         raise UsageError(
             "Expected --item and --key-file together: keyed noise follows the rows by their names."
         )
-    names = classes.split(",")
+    names = [name.strip() for name in classes.split(",")]
     made: labeldp.Mechanism
     match mechanism:
         case "rr":
@@ -129,8 +132,8 @@ def privatize(
         case "unary":
             made = labeldp.UnaryEncoding(epsilon, len(names))
         case "srr":
-            chosen = int(size) if size.isdecimal() else size
-            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=outside)  # pyright: ignore[reportArgumentType]
+            chosen = int(size) if size and size.isdecimal() else size or "information"
+            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=outside or "other")  # pyright: ignore[reportArgumentType]
     target = out or table.with_suffix(".noisy.csv")
     noisy = privatize_csv(
         table,
@@ -138,7 +141,7 @@ def privatize(
         made,
         label=label,
         classes=names,
-        prior_columns=prior_columns.split(",") if prior_columns else None,
+        prior_columns=[name.strip() for name in prior_columns.split(",")] if prior_columns else None,
         item=item,
         source=labeldp.KeyedSource(key_file.read_bytes()) if key_file else None,
     )

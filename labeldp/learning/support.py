@@ -97,7 +97,7 @@ def checked_mechanism(mechanism: object) -> Indicating:
     if not isinstance(mechanism, Indicating):
         raise TypeError(
             f"Expected a mechanism whose every answer gives an unbiased estimate of its label, got {type(mechanism).__name__}, whose "
-            f"answers do not tell all classes apart item by item. For surveys release with RandomizedResponse or SubsetSelection; "
+            f"answers do not tell all classes apart item by item. For surveys release with RandomizedResponse or SubsetSelection (real values: UnbiasedRandomizer); "
             f"to learn from these answers use their likelihood or posterior."
         )
     return mechanism
@@ -157,7 +157,10 @@ def checked_groups(
     if array.size == 0:
         return np.zeros(0, dtype=np.int64), count or 0
     if array.dtype.kind not in "iu":
-        raise TypeError(f"Expected {name} that are integers, got an array of {array.dtype.type.__name__}.")
+        raise TypeError(
+            f"Expected {name} that are integers, got an array of {array.dtype.type.__name__}; number public names with "
+            f"np.unique(names, return_inverse=True)[1]."
+        )
     least, most = int(array.min()), int(array.max())
     count = most + 1 if count is None else count
     if least < 0 or most >= count:

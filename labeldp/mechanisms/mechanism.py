@@ -195,7 +195,7 @@ def checked_labels(labels: object, num_classes: int) -> npt.NDArray[np.int64 | n
         kind = array.dtype.type.__name__
         raise TypeError(
             f"Expected labels that are integers in 0 .. {num_classes - 1}, got an array of {kind}; "
-            f"number the classes first, from a list of classes that does not come from the labels."
+            f"number the classes first, by labeldp.encode and a list of classes that does not come from the labels, or .astype(int)."
         )
     if array.min() < 0 or array.max() >= num_classes:
         raise outside_domain(num_classes)

@@ -61,6 +61,11 @@ def privatize_csv(
         )
     if OTHER in classes:
         raise ValueError(f"Expected class names other than {OTHER!r}, which is the name of that answer.")
+    if label in (item, *(prior_columns or ())):
+        raise ValueError(
+            f"Expected prior and item columns that are public, got the column of true labels, {label}, among them: it would decide what "
+            f"is released."
+        )
     columns = [label, *(prior_columns or ()), *([item] if item else ())]
     with _opened(table) as (header, rows):
         if f"{label}_noisy" in header:

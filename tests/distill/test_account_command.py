@@ -186,3 +186,14 @@ def test_it_runs_without_the_packages_for_training() -> None:
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
         assert result.returncode == status, result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_release_of_labels_is_read(tmp_path, capsys) -> None:
+
+    path = tmp_path / "labels.noisy.npz"
+    labeldp.privatize(labeldp.RandomizedResponse(1.5, 3), [0, 1, 2]).save(path)
+    with pytest.raises(SystemExit) as caught:
+        main(["account", str(path), "--json"])
+    assert not caught.value.code
+    stated = json.loads(capsys.readouterr().out)["guarantees"]
+    assert [(one["unit"], one["epsilon"]) for one in stated if one["holds"]] == [("label", 1.5)]

@@ -225,6 +225,8 @@ def test_privatize_replaces_the_labels_of_a_file(tmp_path, capsys) -> None:
         (["--classes", "flu"], 1),
         (["--mechanism", "srr"], 2),
         (["--key-file", "none"], 2),
+        (["--size", "2"], 2),
+        (["--prior-columns", "id,diagnosis"], 2),
     ],
 )
 def test_privatize_fails_in_one_line(options, status: int, tmp_path, capsys) -> None:

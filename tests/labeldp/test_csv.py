@@ -94,6 +94,8 @@ BAD = {
     "noisy column already there": ([["diagnosis", "diagnosis_noisy"], ["flu", "flu"]], {}, "diagnosis_noisy"),
     "reserved class": ([HEADER, *ROWS], {"classes": ["flu", "cold", "not a candidate"]}, "not a candidate"),
     "label outside the classes": ([HEADER, *ROWS], {"classes": ["flu", "cold"]}, None),
+    "label as its own prior": ([HEADER, *ROWS], {"prior_columns": ["p_flu", "p_cold", "diagnosis"]}, "decide"),
+    "label as name": ([HEADER, *ROWS], {"item": "diagnosis"}, "decide"),
     "repeated item": ([HEADER, *ROWS, ROWS[0]], {"item": "id"}, "once"),
 }
 
