@@ -17,6 +17,7 @@ from labeldp.mechanisms.mechanism import checked_labels, one_dimensional_length
 from labeldp.mechanisms.parameters import checked_integer
 from labeldp.release import NoisyLabels, Source
 from labeldp.release import privatize as release
+from labeldp.release.keyed import item_blocks
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,13 @@ def privatize(
     if len({stage.mechanism.num_classes for stage in stages}) > 1:
         raise ValueError("Expected stages on the same classes, got mechanisms with different num_classes.")
     plan = split(one_dimensional_length(labels), stages, seed=seed)
-    names = None if items is None else np.asarray(items)
+    if items is not None:
+        item_blocks(items, len(np.concatenate(plan)))  # no name twice, also not in two stages
+    names = (
+        None
+        if items is None
+        else np.asarray(items, dtype=object if isinstance(items, list | tuple) else None)
+    )
     checked = checked_labels(labels, stages[0].mechanism.num_classes)
     released = StagedLabels((), ())
     for stage, numbers in zip(stages, plan, strict=True):

@@ -39,11 +39,12 @@ class RandomizedResponseOnBins:
         prior: probabilities of these values, up to scale; public, or released on their own (see `labeldp.laplace_histogram`).
         loss: "squared" or "absolute", what is expected of (answer - label).
         output_values: what to answer with, increasing; by default the best values, which then stand here.
-        adaptive: whether the prior depends on what the same transcript released earlier, such as a histogram of these very labels.
+        adaptive: whether the prior may depend on what the same transcript released earlier, such as a histogram of these very labels;
+            False where it was public all along.
 
     Privacy:
         epsilon-DP for one label (pure), however it changes within the grid; nothing is lost at B = 1, a constant. Where the prior
-        depends on earlier outputs, B does too, and is no basis for a guarantee: say adaptive=True, and answers count as generic
+        depends on earlier outputs, B does too, and is no basis for a guarantee: with adaptive=True answers count as generic
         epsilon-DP ones.
 
     Source: B. Ghazi et al., arXiv 2212.06074.
@@ -54,7 +55,7 @@ class RandomizedResponseOnBins:
     prior: tuple[float, ...] = field(repr=False)
     loss: Literal["squared", "absolute"] = "squared"
     output_values: tuple[float, ...] | None = field(default=None, repr=False)
-    adaptive: bool = False
+    adaptive: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", checked_epsilon(self.epsilon))

@@ -37,8 +37,8 @@ class PartitionedRandomizedResponse:
         num_blocks: "information" (for each item the g >= 2, at most the number of classes of positive prior, that maximises the
             mutual information of label and answer under the prior) or an integer g in 2 .. K.
         seed: of the ties, in 0 .. 2^64 - 1. It is public and need not be secret: the partition of row i depends on the seed, i
-            and the prior of that row only, and is released with the answers. An item in another row may get another partition, so
-            a rerun with a `KeyedSource` repeats the answers only if rows keep their order.
+            and the prior of that row only, and is released with the answers. An item in another row may get another partition,
+            so a `KeyedSource`, whose reruns may come in any order, is refused.
 
     Privacy:
         epsilon-DP for one label (pure), given a prior that does not depend on it: the answer depends on the label through its

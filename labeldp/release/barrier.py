@@ -66,6 +66,11 @@ def privatize(
         )
         return path.moved(host, labels.device)  # pyright: ignore
     plan = mechanism.plan(prior, num_items)
+    if plan.blocks is not None and isinstance(source, KeyedSource):
+        raise TypeError(
+            f"Expected a mechanism whose plan goes with the item for a KeyedSource, got {type(mechanism).__name__}, whose partitions go with "
+            f"the row: a rerun in another order would be another release. Use SelectiveRandomizedResponse, or SystemSource."
+        )
     event = mechanism.event(plan)
     teach(mechanism, event, source)
     checked = mechanism.read(labels)

@@ -118,7 +118,7 @@ def _table_lookup(names: list[Any]) -> Lookup:
     def find(value: Any) -> int:
         try:
             return (bools if _is_bool(value) else others).get(value, -1)
-        except TypeError:  # not hashable, so no class
+        except Exception:  # not hashable, or not comparable, so no class; what a label says is not passed on
             return -1
 
     return lambda column: np.fromiter(map(find, _elements(column)), np.int64, len(column))

@@ -8,8 +8,9 @@ label, would share their words, and comparing them would reveal the label.
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from labeldp.mechanisms import Mechanism, Plan
+from labeldp.mechanisms import ALL, Mechanism, Plan
 
 BLOCK = 16
 _SAMPLER = "labeldp keyed noise 1"
@@ -73,12 +74,16 @@ class KeyedSource:
     """Noise that survives retries: a function of a secret key, the item, its true label and all that its answer depends on.
 
     Releasing again with the same key, items, labels, mechanism, candidates and epoch gives the same noisy labels, in any order and in
-    any number of parts. Any other release of an item (another epsilon, a corrected label, another epoch) has noise of its own and is
-    charged like a second release.
+    any number of parts, and costs nothing more. Any other release of an item (another epsilon, mechanism, candidate set or epoch) has
+    noise of its own and is charged like a second release.
+
+    An epoch is one column of labels of one table, with its classes in one order, and labels do not change within it: answers that repeat
+    would show that two columns agree at an item, and answers that do not, that a label was corrected. Another table, another column,
+    other classes or corrected labels go under another epoch, all items of them.
 
     Args:
         key: 32 secret bytes, independent of the data, for example `secrets.token_bytes(32)`.
-        epoch: a public name for this version of the data set; another epoch gives fresh noise, which is charged.
+        epoch: a public name for the table, the column and the version of its labels.
 
     Privacy:
         As for `SystemSource`, against everyone who does not hold the key and cannot tell AES-256 from random permutations: the words are
@@ -100,7 +105,13 @@ class KeyedSource:
             )
         if not isinstance(epoch, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Expected epoch to be a text, got {type(epoch).__name__}.")
+        if not epoch.isascii():
+            raise ValueError("Expected epoch to be a text of ASCII characters, got others.")
         self._key, self.epoch = bytes(key), epoch
+
+    def within(self, name: str) -> "KeyedSource":
+        """The source of a named part of this epoch, such as one column; parts have noise of their own."""
+        return KeyedSource(self._key, epoch=json.dumps([self.epoch, name]))
 
     def words(self, count: int, context: object = None) -> npt.NDArray[np.uint64]:
         """The words of the context's items, item after item, (count,).
@@ -129,6 +140,10 @@ class KeyedSource:
     def _cipher(self, context: Context) -> Any:
         """AES-256 under the subkey of everything that is the same for all items: every word of another context is independent."""
         assert context.items is not None
+        if type(context.mechanism) not in ALL:  # the law is described by name and parameters
+            raise TypeError(
+                f"Expected a mechanism of labeldp with a KeyedSource, got {type(context.mechanism).__name__}."
+            )
         described = {
             "sampler": _SAMPLER,
             "mechanism": type(context.mechanism).__name__,
@@ -162,7 +177,12 @@ def item_blocks(items: object, num_items: int) -> Items:
         TypeError: neither integers nor texts.
         ValueError: another length than the labels, a missing name, or one name twice.
     """
-    array = np.asarray(items)
+    given = isinstance(items, list | tuple) and any(
+        isinstance(item, str) for item in cast(Sequence[Any], items)
+    )
+    array = (
+        np.array(items, dtype=object) if given else np.asarray(items)
+    )  # texts as they are, with nothing made into one
     if array.shape != (num_items,):
         raise ValueError(
             f"Expected items of shape (n,) = ({num_items},), one for each label, got {array.shape}."
@@ -178,7 +198,10 @@ def item_blocks(items: object, num_items: int) -> Items:
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("Expected items to be all integers or all texts, none of them missing.")
         distinct, kind = len(set(texts)), "text"
-        digests = b"".join(hashlib.blake2b(text.encode(), digest_size=BLOCK).digest() for text in texts)
+        digests = b"".join(
+            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=BLOCK).digest()
+            for text in texts
+        )
         packed = np.frombuffer(digests, dtype=np.uint8).reshape(num_items, BLOCK)
     if distinct != num_items:
         raise ValueError(

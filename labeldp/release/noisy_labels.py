@@ -73,7 +73,11 @@ class NoisyLabels:
         return accounting.guarantee(accounting.Transcript([self.event], about=about), unit=unit, delta=delta)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes values, candidates, event and a manifest to one .npz file; plain arrays and JSON, no pickle."""
+        """Writes values, candidates, event and a manifest to one .npz file; plain arrays and JSON, no pickle.
+
+        The manifest holds the mechanism's parameters, also a prior it was made for. What is read back is checked for consistency, not
+        for its author.
+        """
         if is_tensor(self.values):
             tensors().moved(self, None).save(path)
             return

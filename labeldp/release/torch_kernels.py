@@ -40,7 +40,7 @@ SIGN = -(2**63)
 def serves(mechanism: Mechanism) -> bool:
     """Whether the mechanism answers on the device; others answer on the host, and their answers are moved back."""
     kinds = (RandomizedResponse, SelectiveRandomizedResponse, SubsetSelection, UnaryEncoding)
-    return isinstance(mechanism, kinds) and mechanism.epsilon <= 40
+    return type(mechanism) in kinds and mechanism.epsilon <= 40
 
 
 def signed(word: int) -> int:
@@ -282,9 +282,9 @@ def privatize(
         // (8 * mechanism.num_words + 32 * (mechanism.num_classes if decided.candidates is not None else 1)),
     )
     for chunk in decided.chunks(size):
-        values[chunk] = _chunk(
-            mechanism, checked[chunk].long(), decided[chunk], source, items and items[chunk]
-        ).to(values.dtype)
+        values[chunk] = _chunk(mechanism, checked[chunk], decided[chunk], source, items and items[chunk]).to(
+            values.dtype
+        )
     stamped = event if source.secure else accounting.Seeded(event)
     return NoisyLabels(mechanism=mechanism, values=values, plan=decided, event=stamped)  # pyright: ignore[reportArgumentType]
 
@@ -294,9 +294,10 @@ def _checked_labels(labels: Tensor, num_classes: int) -> Tensor:
         raise TypeError(
             f"Expected labels that are integers in 0 .. {num_classes - 1}, got a tensor of {labels.dtype}."
         )
-    if len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
+    numbers = labels.detach().long()  # a class number that the labels' own type cannot hold would wrap
+    if len(labels) and not bool(((numbers >= 0) & (numbers < num_classes)).all()):
         raise outside_domain(num_classes)
-    return labels.detach()
+    return numbers
 
 
 def _chunk(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeldp.mechanisms import Mechanism
-from labeldp.release import NoisyLabels, Source, privatize
+from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 from labeldp.release.encode import encode
 
 OTHER = "not a candidate"
@@ -50,6 +51,10 @@ def privatize_csv(
         As for `labeldp.privatize`, for each row's label. A person with m rows is m labels.
     """
     release_path = out.with_suffix(".npz")
+    if out.suffix == release_path.suffix:
+        raise ValueError(
+            f"Expected an output that is a CSV file, got {out}; the release goes beside it, with .npz."
+        )
     for path in (out, release_path):
         if path.exists():
             raise FileExistsError(
@@ -66,6 +71,8 @@ def privatize_csv(
             f"Expected prior and item columns that are public, got the column of true labels, {label}, among them: it would decide what "
             f"is released."
         )
+    if isinstance(source, KeyedSource):  # one epoch is one column with its classes in one order
+        source = source.within(json.dumps([label, *classes]))
     columns = [label, *(prior_columns or ()), *([item] if item else ())]
     with _opened(table) as (header, rows):
         if f"{label}_noisy" in header:
@@ -75,11 +82,15 @@ def privatize_csv(
     noisy = privatize(
         mechanism, encode(picked[0], classes), prior=prior, source=source, items=picked[-1] if item else None
     )
-    partial = out.with_suffix(".partial")
-    with _opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
-        _write(file, header, rows, label, _texts(noisy, classes))
-    noisy.save(release_path)
-    partial.replace(out)
+    with tempfile.TemporaryDirectory(
+        dir=out.parent, prefix=".labeldp-"
+    ) as folder:  # nothing stays behind if it fails
+        partial, partial_release = Path(folder) / "table", Path(folder) / "release"
+        with _opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
+            _write(file, header, rows, label, _texts(noisy, classes))
+        noisy.save(partial_release)
+        partial_release.replace(release_path)
+        partial.replace(out)
     return noisy
 
 
@@ -90,7 +101,10 @@ def _opened(table: Path) -> Generator[tuple[list[str], Iterator[list[str]]]]:
         raise FileNotFoundError(f"Expected a CSV file, found none at {table}.")
     with table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, strict=True)
-        header = next(reader, None)
+        try:
+            header = next(reader, None)
+        except (csv.Error, UnicodeError):
+            raise ValueError(f"Expected a CSV file in UTF-8 at {table}, got something else.") from None
         if header is None:
             raise ValueError(f"Expected a header line in {table}, got an empty file.")
         if len(set(header)) != len(header):
@@ -102,17 +116,23 @@ def _picked(table: Path, header: list[str], rows: Iterator[list[str]], columns: 
     """The named columns."""
     missing = [name for name in columns if name not in header]
     if missing:
-        raise ValueError(f"Expected columns {', '.join(missing)} in {table}, got {', '.join(header)}.")
+        raise ValueError(
+            f"Expected columns {', '.join(missing)} in the header of {table}, found none of that name."
+        )
     places = [header.index(name) for name in columns]
     picked: list[list[str]] = [[] for _ in columns]
     try:
-        for number, row in enumerate(rows, start=1):
-            if len(row) != len(header):
-                raise ValueError(f"Expected {len(header)} fields in row {number} of {table}, got {len(row)}.")
+        for row in rows:
+            if len(row) != len(header):  # which row it is may be told by a comma in its label
+                raise ValueError(
+                    f"Expected {len(header)} fields in every row of {table}, got another number in one."
+                )
             for column, place in zip(picked, places, strict=True):
                 column.append(row[place])
-    except csv.Error as error:
-        raise ValueError(f"Expected a CSV file at {table}, got something else: {error}") from None
+    except (csv.Error, UnicodeError):
+        raise ValueError(
+            f"Expected a CSV file in UTF-8 at {table}, got something else, or a quote that is not closed."
+        ) from None
     return picked
 
 

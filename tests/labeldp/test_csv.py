@@ -88,13 +88,17 @@ BAD = {
     "no such prior column": ([HEADER, *ROWS], {"prior_columns": ["p", "q", "r"]}, "p, q, r"),
     "too few prior columns": ([HEADER, *ROWS], {"prior_columns": ["p_flu"]}, None),
     "prior that is a text": ([HEADER, *ROWS], {"prior_columns": ["p_flu", "p_cold", "town"]}, "numbers"),
-    "short row": ([HEADER, ["0", "flu"]], {}, "6 fields in row 1"),
+    "short row": ([HEADER, ["0", "flu"]], {}, "6 fields in every row"),
     "empty file": ([], {}, "header"),
     "column twice": ([["diagnosis", "diagnosis"], ["flu", "flu"]], {}, "twice"),
     "noisy column already there": ([["diagnosis", "diagnosis_noisy"], ["flu", "flu"]], {}, "diagnosis_noisy"),
     "reserved class": ([HEADER, *ROWS], {"classes": ["flu", "cold", "not a candidate"]}, "not a candidate"),
     "label outside the classes": ([HEADER, *ROWS], {"classes": ["flu", "cold"]}, None),
-    "label as its own prior": ([HEADER, *ROWS], {"prior_columns": ["p_flu", "p_cold", "diagnosis"]}, "decide"),
+    "label as its own prior": (
+        [HEADER, *ROWS],
+        {"prior_columns": ["p_flu", "p_cold", "diagnosis"]},
+        "decide",
+    ),
     "label as name": ([HEADER, *ROWS], {"item": "diagnosis"}, "decide"),
     "repeated item": ([HEADER, *ROWS, ROWS[0]], {"item": "id"}, "once"),
 }
@@ -126,3 +130,50 @@ def test_a_missing_table_and_an_existing_output_are_refused(table, tmp_path) -> 
 def test_the_classes_must_be_as_many_as_the_mechanism_has(table, tmp_path) -> None:
     with pytest.raises(ValueError, match="4"):
         private(table, tmp_path / "out.csv", labeldp.RandomizedResponse(1.0, 4))
+
+
+def test_columns_and_class_lists_have_noise_of_their_own(tmp_path) -> None:
+    """Were they not in the context, equal answers would show equal labels in two columns, or under two orders of the classes."""
+    rows = [[str(i), "flu", "flu"] for i in range(2000)]
+    table = written(tmp_path / "in.csv", [["id", "y", "z"], *rows])
+    kept = {}
+    for name, label, classes in (
+        ("a", "y", CLASSES),
+        ("b", "z", CLASSES),
+        ("c", "y", ["flu", "none", "cold"]),
+    ):
+        noisy = privatize_csv(
+            table,
+            tmp_path / f"{name}.csv",
+            RR,
+            label=label,
+            classes=classes,
+            item="id",
+            source=labeldp.KeyedSource(bytes(32)),
+        )
+        kept[name] = noisy.values == 0
+    expected = RR.channel()[0, 0] ** 2 + (1 - RR.channel()[0, 0]) ** 2
+    for one, other in (("a", "b"), ("a", "c")):
+        assert abs((kept[one] == kept[other]).mean() - expected) < 5 * np.sqrt(0.25 / 2000)
+
+
+def test_a_table_that_is_not_utf_8_or_not_closed_is_refused_without_its_content(tmp_path) -> None:
+    for content in (b"id,diagnosis\n1,measl\xe9s\n", b'id,diagnosis\n1,"measles\n', b"\xff\xfe"):
+        table = tmp_path / "in.csv"
+        table.write_bytes(content)
+        with pytest.raises(ValueError, match="Expected") as caught:
+            private(table, tmp_path / "out.csv")
+        assert "measl" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_a_failure_leaves_nothing_behind(table, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(labeldp.NoisyLabels, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        private(table, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    with pytest.raises(ValueError, match="CSV"):
+        private(table, tmp_path / "out.npz")

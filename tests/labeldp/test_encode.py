@@ -219,7 +219,7 @@ def test_bad_classes_are_refused(classes, error, match: str) -> None:
         (iter(["cat"]), ValueError),
         (None, ValueError),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, type) else value.__name__,
 )
 def test_what_is_no_column_is_refused(labels, error) -> None:
     with pytest.raises(error, match="labels"):

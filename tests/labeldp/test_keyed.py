@@ -66,6 +66,9 @@ def test_any_other_release_has_noise_of_its_own() -> None:
     others = {
         "another key": released(mechanism, labels, one_row, key=bytes(32)),
         "another epoch": released(mechanism, labels, one_row, epoch="2027"),
+        "a part of the epoch": labeldp.privatize(
+            mechanism, labels, prior=one_row, items=ITEMS, source=labeldp.KeyedSource(KEY).within("a column")
+        ).values,
         "texts instead of integers": released(mechanism, labels, one_row, items=[str(i) for i in ITEMS]),
         "other items": released(mechanism, labels, one_row, items=ITEMS + 20 * N),
         "a nearly equal epsilon": released(
@@ -206,6 +209,7 @@ BAD_ITEMS = {
     "two-dimensional": [[1], [2], [3]],
     "scalar": 7,
     "bytes": [b"a", b"b", b"c"],
+    "a missing one among texts": ["a", float("nan"), "c"],
     "dates": np.array(["2020-01-01"] * 3, dtype="datetime64[D]"),
 }
 
@@ -231,8 +235,31 @@ def test_bad_items_are_refused_before_a_label_is_read(name: str) -> None:
 def test_bad_keys_are_refused(key) -> None:
     with pytest.raises((TypeError, ValueError), match="32 bytes"):
         labeldp.KeyedSource(key)
-    with pytest.raises(TypeError, match="epoch"):
-        labeldp.KeyedSource(KEY, epoch=3)
+    for epoch in (3, None, "\ud83d\ude00", "\U0001f600"):
+        with pytest.raises((TypeError, ValueError), match="epoch"):
+            labeldp.KeyedSource(KEY, epoch=epoch)
+
+
+def test_another_law_under_a_known_name_is_refused() -> None:
+    class RandomizedResponse(labeldp.RandomizedResponse):
+        """Its noise would be that of the mechanism it is named after."""
+
+    with pytest.raises(TypeError, match="mechanism of labeldp"):
+        released(RandomizedResponse(1.0, 5))
+
+
+def test_texts_that_end_in_a_null_are_names_of_their_own() -> None:
+    assert len({block.tobytes() for block in item_blocks(["a", "a\0", "a\0\0"], 3).blocks}) == 3
+
+
+def test_stages_refuse_one_name_in_two_of_them() -> None:
+    from labeldp.learning.stages import Stage
+
+    plan = [Stage(labeldp.RandomizedResponse(1.0, 5), 0.5), Stage(labeldp.RandomizedResponse(2.0, 5), 0.5)]
+    with pytest.raises(ValueError, match="named once"):
+        labeldp.stages.privatize(
+            [0, 1, 2, 3], plan, prior=lambda *_: None, seed=0, items=["a", "b", "c", "a"]
+        )
 
 
 def test_the_key_is_not_shown_and_not_copied() -> None:

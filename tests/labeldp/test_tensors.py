@@ -205,3 +205,19 @@ def test_no_items_and_a_prior_that_needs_no_gradient() -> None:
     noisy = labeldp.privatize(SELECTIVE[6], torch.tensor([0, 1]), prior=prior)
     assert not noisy.likelihood().requires_grad
     assert noisy.posterior(prior).shape == (2, K)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "num_classes"), [(torch.uint8, 300), (torch.int8, 128), (torch.uint8, 256)]
+)
+def test_a_domain_beyond_the_labels_type_does_not_wrap(dtype, num_classes: int) -> None:
+    labels = torch.tensor([0, 120, 127], dtype=dtype)
+    assert len(labeldp.privatize(labeldp.RandomizedResponse(1.0, num_classes), labels)) == 3
+
+
+def test_a_mechanism_that_only_looks_like_ours_answers_by_its_own_law() -> None:
+    class Constant(labeldp.RandomizedResponse):
+        def choose(self, words, labels, plan, bits):
+            return np.zeros_like(labels), np.zeros(len(labels), dtype=bool)
+
+    assert labeldp.privatize(Constant(1.0, 3), torch.tensor([1, 2, 1, 2])).values.tolist() == [0, 0, 0, 0]
