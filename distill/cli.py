@@ -7,11 +7,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
+from distill.audit_command import audit
 from labeldp import __version__
 
 app = App(
@@ -23,6 +24,7 @@ app = App(
 )
 
 app.command(account)
+app.command(audit)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -117,7 +119,9 @@ def privatize(
     if mechanism == "srr" and not prior_columns:
         raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
     if mechanism != "srr" and (prior_columns or size or outside):
-        raise UsageError(f"Expected --prior-columns, --size and --outside with --mechanism srr alone, got {mechanism}.")
+        raise UsageError(
+            f"Expected --prior-columns, --size and --outside with --mechanism srr alone, got {mechanism}."
+        )
     if (item is None) != (key_file is None):
         raise UsageError(
             "Expected --item and --key-file together: keyed noise follows the rows by their names."
@@ -132,8 +136,9 @@ def privatize(
         case "unary":
             made = labeldp.UnaryEncoding(epsilon, len(names))
         case "srr":
-            chosen = int(size) if size and size.isdecimal() else size or "information"
-            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=outside or "other")  # pyright: ignore[reportArgumentType]
+            chosen: Any = int(size) if size and size.isdecimal() else size or "information"
+            rest: Any = outside or "other"
+            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=rest)
     target = out or table.with_suffix(".noisy.csv")
     noisy = privatize_csv(
         table,
@@ -199,8 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(command: Callable[[], object]) -> int:
     """Runs a command; whatever goes wrong is one line on standard error."""
     try:
-        command()
-        return 0
+        status = command()
+        return status if isinstance(status, int) else 0
     except CycloptsError as error:
         _fail(str(error), status=2)
     except ModuleNotFoundError as error:
