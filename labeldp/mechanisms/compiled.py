@@ -8,8 +8,8 @@ import importlib
 from typing import Any
 
 LARGE = 2**24
-"""Cells n * K from which candidates are chosen by compiled loops. numpy takes about a second for them; importing numba and reading
-the loops from its cache takes half of one, and compiling them, once on a machine, a few."""
+"""Cells n * K from which candidates are chosen by compiled loops. numpy takes about half a second for so many; importing numba and
+reading the loops from its cache takes as long, and compiling them, once on a machine, two to five seconds."""
 
 allowed = True
 """Tests switch compiled loops off here."""

@@ -1,6 +1,6 @@
 """Compiled selection for few classes: many rows side by side, the same steps for all of them, arrays (K, ROWS) with a class in each line.
 
-Loops over rows inside loops over classes turn into vector instructions; a loop meets few arrays, so that the compiler can tell them apart.
+Loops over rows inside loops over classes turn into vector instructions; a loop meets few arrays, each allocated on its own, so that the compiler can tell them apart.
 """
 
 from typing import Any
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from labeldp.mechanisms.kernels_many_classes import (
+    NAT,
     NOT_ALLOWED,
     answer_units,
-    kernel,
     entropy_units,
     heat_units,
+    information_bound,
+    kernel,
 )
 
-FEW = 16
 ROWS = 128
 
 
@@ -45,7 +46,8 @@ def most_accurate(rows: Any, scale: float, ratio: float, mask: Any) -> bool:
     """As `selection.most_accurate`, all rows until the last of them stands still; False where a row is bad."""
     n, num_classes = rows.shape
     p, weights = np.empty((num_classes, ROWS)), np.empty((num_classes, ROWS), np.int64)
-    level, total, count, before, size = np.empty((5, ROWS), np.int64)
+    level, total, count = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    before, size = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     for first in range(0, n, ROWS):
         if not weigh(rows, first, scale, p, weights):
             return False
@@ -91,11 +93,16 @@ def most_informative(rows: Any, scale: float, size: int, other: bool, table: Any
     n, num_classes = rows.shape
     p, weights = np.empty((num_classes, ROWS)), np.empty((num_classes, ROWS), np.int64)
     ordered, inside = np.empty((num_classes, ROWS), np.int64), np.zeros((num_classes + 1, ROWS), np.int64)
-    best, sizes, level = np.empty((3, ROWS), np.int64)
+    best, sizes, level = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     for first in range(0, n, ROWS):
         if not weigh(rows, first, scale, p, weights):
             return False
-        put_in_order(weights, ordered)
+        ordered[:] = weights
+        for last in range(num_classes - 1, 0, -1):  # bubble sort: the same exchanges for all rows
+            for k in range(last):
+                for r in range(ROWS):
+                    one, two = ordered[k, r], ordered[k + 1, r]
+                    ordered[k, r], ordered[k + 1, r] = max(one, two), min(one, two)
         for k in range(num_classes):
             for r in range(ROWS):
                 inside[k + 1, r] = inside[k, r] + ordered[k, r]
@@ -111,18 +118,6 @@ def most_informative(rows: Any, scale: float, size: int, other: bool, table: Any
 
 
 @kernel
-def put_in_order(weights: Any, ordered: Any) -> None:
-    """Sorts every row downwards, by the exchanges of bubble sort."""
-    ordered[:] = weights
-    for last in range(len(weights) - 1, 0, -1):
-        for k in range(last):
-            for r in range(ROWS):
-                larger = max(ordered[k, r], ordered[k + 1, r])
-                ordered[k + 1, r] = min(ordered[k, r], ordered[k + 1, r])
-                ordered[k, r] = larger
-
-
-@kernel
 def keep_better(units: Any, ordered: Any, k: int, best: Any, sizes: Any) -> None:
     for r in range(ROWS):
         better = (units[r] > best[r]) & (ordered[k - 1, r] > 0)
@@ -133,11 +128,10 @@ def keep_better(units: Any, ordered: Any, k: int, best: Any, sizes: Any) -> None
 @kernel
 def try_sizes_with_other(ordered: Any, inside: Any, best: Any, sizes: Any, table: Any) -> None:
     """As `selection._informative_sizes_with_other`."""
-    num_classes = len(ordered)
-    share, heat, units = table.odds / inside[num_classes], np.zeros(ROWS, np.int64), np.empty(ROWS, np.int64)
+    num_classes, share = len(ordered), table.odds / inside[len(ordered)]
+    heat, units = np.zeros(ROWS, np.int64), np.empty(ROWS, np.int64)
     for k in range(1, num_classes + 1):
-        for r in range(ROWS):
-            heat[r] += heat_units(1 + ordered[k - 1, r] * share[r], table.heat)
+        add_heats(ordered, k - 1, share, table.heat, heat)
         for r in range(ROWS):
             units[r] = heat_units(1 + (inside[num_classes, r] - inside[k, r]) * share[r], table.heat)
         for r in range(ROWS):
@@ -147,17 +141,45 @@ def try_sizes_with_other(ordered: Any, inside: Any, best: Any, sizes: Any, table
 
 
 @kernel
+def add_heats(weights: Any, k: int, share: Any, heat: float, heats: Any) -> None:
+    for r in range(ROWS):
+        heats[r] += heat_units(1 + weights[k, r] * share[r], heat)
+
+
+@kernel
 def try_sizes_uniform_outside(ordered: Any, inside: Any, best: Any, sizes: Any, table: Any) -> None:
-    """As `selection._informative_sizes_uniform_outside`, every size for every row."""
+    """As `selection._informative_sizes_uniform_outside`: a size is computed for all rows, or for none if no bound promises more."""
     num_classes = len(ordered)
     share, even, units = 1 / inside[num_classes], np.empty(ROWS), np.empty(ROWS, np.int64)
+    squares = (ordered[0] * share) ** 2
     for k in range(2, num_classes + 1):
+        if not promises_more(ordered, inside, share, squares, best, k, table):
+            continue
         lift = table.lift[k] * share
         for r in range(ROWS):
             mass, outside = inside[k, r] * share[r], (inside[num_classes, r] - inside[k, r]) * share[r]
             even[r] = mass * table.lie[k] + outside * table.inverse[k]
             units[r] = -answer_units(mass, outside, table.entropy[k], table.log[k])
         for j in range(k):
-            for r in range(ROWS):
-                units[r] += entropy_units(ordered[j, r] * lift[r] + even[r])
+            add_entropies(ordered, j, lift, even, units)
         keep_better(units, ordered, k, best, sizes)
+
+
+@kernel
+def add_entropies(weights: Any, k: int, lift: Any, even: Any, units: Any) -> None:
+    for r in range(ROWS):
+        units[r] += entropy_units(weights[k, r] * lift[r] + even[r])
+
+
+@kernel
+def promises_more(ordered: Any, inside: Any, share: Any, squares: Any, best: Any, k: int, table: Any) -> bool:
+    """Whether k classes may have more information than the best size so far in any row."""
+    most, bend, steep, inverse = table.most[k], table.bend[k], table.steep[k], table.inverse[k]
+    promising = 0
+    for r in range(ROWS):
+        squares[r] += (ordered[k - 1, r] * share[r]) ** 2
+    for r in range(ROWS):
+        largest, mass = ordered[0, r] * share[r], inside[k, r] * share[r]
+        bound = information_bound(largest, mass, squares[r], most, bend, steep, inverse)
+        promising |= bound > best[r] / NAT - table.slack
+    return promising != 0

@@ -222,7 +222,7 @@ def _informative_sizes_with_other(ordered: Weights, table: Information) -> npt.N
     share = table.odds / total
     heat = heat_units(1 + ordered * share, table.heat).cumsum(axis=1)
     heat += heat_units(1 + (total - inside) * share, table.heat)
-    units = np.int64(np.rint((table.all_heat - heat) * table.gain[1:-1]))
+    units = np.rint((table.all_heat - heat) * table.gain[1:-1]).astype(np.int64)
     units[:, 0] = NOT_ALLOWED
     return np.where(ordered > 0, units, NOT_ALLOWED).argmax(axis=1) + 1
 
@@ -233,8 +233,9 @@ def _informative_sizes_uniform_outside(ordered: Weights, table: Information) -> 
     share = 1 / inside[:, -1:]
     p, mass, outside = ordered * share, inside * share, (inside[:, -1:] - inside) * share
     columns = (column[1:-1] for column in (table.most, table.bend, table.steep, table.inverse))
-    bound = information_bound(p[:, :1], mass, (p * p).cumsum(axis=1), *columns)
-    bound = np.where((ordered > 0) & (np.arange(ordered.shape[1]) > 0), bound, -np.inf)
+    bound: Floats = information_bound(p[:, :1], mass, (p * p).cumsum(axis=1), *columns)
+    bound[:, 0] = -np.inf
+    bound[ordered == 0] = -np.inf
     first = bound.argmax(axis=1)
     best, size = np.empty(len(first), dtype=np.int64), first + 1
     for k in np.unique(size).tolist():

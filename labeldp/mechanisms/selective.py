@@ -89,12 +89,13 @@ class SelectiveRandomizedResponse:
             mask[:] = self.candidates(rows[0])
             return mask
         compiled = loops(rows.size)
-        cell_bytes = 128 if compiled is None else 8  # numpy makes many arrays on the way
-        order = "F" if self.num_classes <= 64 else None  # and reduces a long axis faster than a short one
-        for chunk in row_chunks(len(rows), cell_bytes * self.num_classes):
-            if compiled is None or not compiled.select(rows[chunk], self, mask[chunk]):
-                few_rows = np.asarray(rows[chunk], order=order)
-                mask[chunk] = self._select(integer_weights(few_rows, first_row=chunk.start))
+        for chunk in row_chunks(len(rows), (128 if compiled is None else 8) * self.num_classes):
+            if compiled is None or not compiled.select(
+                rows[chunk], mask[chunk], epsilon=self.epsilon, size=self.size, other=self.outside == "other"
+            ):
+                # numpy makes many arrays on the way, and sums long axes faster than short ones
+                chunk_rows = np.asarray(rows[chunk], order="F" if self.num_classes <= 64 else None)
+                mask[chunk] = self._select(integer_weights(chunk_rows, first_row=chunk.start))
         return mask
 
     def _select(self, weights: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
