@@ -63,8 +63,11 @@ mutation: $(STAMP)-test-extra $(STAMP)-mutation-extra
 	@OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
 	@$(BIN)/mutmut results
 
-bench: install
+bench: $(STAMP)-fast-extra
 	@$(BIN)/python -m benchmarks.end_to_end
+	@$(BIN)/python -m benchmarks.throughput
+	@$(BIN)/python -m benchmarks.mechanism_curves
+	@$(BIN)/python -m benchmarks.audit_power
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis mutants

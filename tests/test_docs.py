@@ -1,6 +1,7 @@
 """Documents that run: python blocks are executed, `# -> value` is compared, commands and links exist, tables come from JSON."""
 
 import ast
+import importlib
 import json
 import re
 from pathlib import Path
@@ -80,11 +81,15 @@ def test_every_page_is_in_the_navigation() -> None:
     assert all(f'"{page.name}"' in navigation for page in (ROOT / "docs").glob("*.md"))
 
 
-def test_tables_come_from_the_committed_results() -> None:
-    from benchmarks.end_to_end import RESULTS, table
-
+@pytest.mark.parametrize(
+    ("page", "name"), [("README.md", "end_to_end"), ("docs/mechanisms.md", "throughput")]
+)
+def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    results = json.loads(benchmark.RESULTS.read_text())
+    rows = results["results"] if isinstance(results, dict) else results
     written = re.search(
-        r"<!-- table: end_to_end -->\n(.*?)\n?<!-- end -->", (ROOT / "README.md").read_text(), re.DOTALL
+        rf"<!-- table: {name} -->\n(.*?)\n?<!-- end -->", (ROOT / page).read_text(), re.DOTALL
     )
     assert written is not None
-    assert written[1] == table(json.loads(RESULTS.read_text()))
+    assert written[1] == benchmark.table(rows)
