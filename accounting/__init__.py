@@ -5,6 +5,9 @@ from accounting.events import (
     ApproximateDP,
     Disjoint,
     Event,
+    Gaussian,
+    Laplace,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -12,8 +15,9 @@ from accounting.events import (
     Sequence,
     SubsetSelection,
 )
-from accounting.guarantee import Guarantee, Unit, composed_if_independent, guarantee, rounded_up
+from accounting.guarantee import Guarantee, Unit, composed_if_independent, guarantee
 from accounting.loss import Bounds, PrivacyLoss
+from accounting.risk import rounded_up
 from accounting.transcript import Transcript
 
 __all__ = [
@@ -21,7 +25,10 @@ __all__ = [
     "Bounds",
     "Disjoint",
     "Event",
+    "Gaussian",
     "Guarantee",
+    "Laplace",
+    "PoissonSubsampledGaussian",
     "PrivacyLoss",
     "PureDP",
     "RandomizedResponse",

@@ -16,6 +16,9 @@ from accounting.events import (
     ApproximateDP,
     Disjoint,
     Event,
+    Gaussian,
+    Laplace,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -24,6 +27,7 @@ from accounting.events import (
     SubsetSelection,
 )
 from accounting.loss import PrivacyLoss
+from accounting.noises import dominating as noises_dominating
 from accounting.rounding import float_up
 from accounting.three_point import Group, dominating
 
@@ -36,7 +40,7 @@ class Composed:
     """A privacy loss, and certificates added to it.
 
     Attributes:
-        loss: of the finite mechanisms.
+        loss: of everything but certificates with a delta.
         epsilon, delta: sums over certificates, exact.
     """
 
@@ -58,7 +62,8 @@ class Composed:
         Uses are paired from the largest epsilon down, and each pair is replaced by one use that dominates
         both.
         """
-        loss = PrivacyLoss(tuple(_pairwise(self.loss.groups, other.loss.groups)))
+        noises = noises_dominating(self.loss.noises, other.loss.noises)
+        loss = PrivacyLoss(tuple(_pairwise(self.loss.groups, other.loss.groups)), noises)
         return Composed(loss, max(self.epsilon, other.epsilon), max(self.delta, other.delta))
 
     def epsilon_at(self, delta: float) -> float:
@@ -79,6 +84,11 @@ class Composed:
                 "the certificates it rests on have a delta of their own: "
                 f"ask for delta >= {float_up(self.delta)!r}"
             )
+        if self.delta == Fraction(delta) and self.loss.noises:
+            return (
+                "Gaussian noise promises no epsilon without a delta: "
+                f"ask for delta > {float_up(self.delta)!r}"
+            )
         return "the epsilons add up to more than a number can hold: use smaller ones, or fewer"
 
 
@@ -96,6 +106,8 @@ def compose(event: Event, *, disjoint: Split) -> Composed:
     """
     match event:
         case RandomizedResponse() | SubsetSelection() | PureDP():
+            return Composed(event.privacy_loss())
+        case Laplace() | Gaussian() | PoissonSubsampledGaussian():
             return Composed(event.privacy_loss())
         case ApproximateDP():
             return Composed(epsilon=Fraction(event.epsilon), delta=Fraction(event.delta))
@@ -117,6 +129,8 @@ def is_seeded(event: Event) -> bool:
     """Says whether any noise in an event came from a reproducible source."""
     match event:
         case RandomizedResponse() | SubsetSelection() | PureDP() | ApproximateDP():
+            return False
+        case Laplace() | Gaussian() | PoissonSubsampledGaussian():
             return False
         case Seeded():
             return True
@@ -147,7 +161,7 @@ def _worst_alphabet(event: Event) -> Event:
     match event:
         case RandomizedResponse() | SubsetSelection():
             return PureDP(event.epsilon)
-        case PureDP() | ApproximateDP():
+        case PureDP() | ApproximateDP() | Laplace() | Gaussian() | PoissonSubsampledGaussian():
             return event
         case Sequence():
             return Sequence([_worst_alphabet(part) for part in event.events])

@@ -9,6 +9,9 @@ from accounting.events import (
     ApproximateDP,
     Disjoint,
     Event,
+    Gaussian,
+    Laplace,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -24,6 +27,9 @@ FIELDS = {
     "SubsetSelection": ("epsilon", "num_classes", "subset_size"),
     "PureDP": ("epsilon",),
     "ApproximateDP": ("epsilon", "delta"),
+    "Laplace": ("noise_multiplier",),
+    "Gaussian": ("noise_multiplier",),
+    "PoissonSubsampledGaussian": ("noise_multiplier", "sampling_probability"),
     "Sequence": ("events",),
     "Disjoint": ("events", "counts", "adaptive"),
     "Repeated": ("event", "count"),
@@ -31,11 +37,17 @@ FIELDS = {
 }
 
 
+DEEPEST = 64
+"""Events inside one another that are read."""
+
+
 def event_to_dict(event: Event) -> Plain:
     """Returns a dictionary of JSON types from which `event_from_dict` makes an equal event."""
     tag = type(event).__name__
     match event:
         case RandomizedResponse() | SubsetSelection() | PureDP() | ApproximateDP():
+            return {"type": tag, **vars(event)}
+        case Laplace() | Gaussian() | PoissonSubsampledGaussian():
             return {"type": tag, **vars(event)}
         case Sequence():
             return {"type": tag, "events": [event_to_dict(part) for part in event.events]}
@@ -58,8 +70,17 @@ def event_from_dict(data: object) -> Event:
 
     Raises:
         TypeError: something is not of the type it has to be.
-        ValueError: an unknown tag, a missing or unknown key, a value out of range.
+        ValueError: an unknown tag, a missing or unknown key, a value out of range, or nested too deeply.
     """
+    return _read(data, DEEPEST)
+
+
+def _read(data: object, depth: int) -> Event:
+    """Returns the event, in which at most `depth` events may lie inside one another."""
+    if depth == 0:
+        raise ValueError(
+            f"Expected events nested at most {DEEPEST} deep, got more; put lists of lists into one list."
+        )
     tag = read_tag(data, tuple(FIELDS))
     fields = read_fields(data, tag, FIELDS[tag])
     match tag:
@@ -71,15 +92,21 @@ def event_from_dict(data: object) -> Event:
             return PureDP(**fields)
         case "ApproximateDP":
             return ApproximateDP(**fields)
+        case "Laplace":
+            return Laplace(**fields)
+        case "Gaussian":
+            return Gaussian(**fields)
+        case "PoissonSubsampledGaussian":
+            return PoissonSubsampledGaussian(**fields)
         case "Sequence":
-            return Sequence(_events(fields["events"]))
+            return Sequence(_events(fields["events"], depth))
         case "Disjoint":
             counts = _listed("counts", fields["counts"])
-            return Disjoint(_events(fields["events"]), counts, adaptive=fields["adaptive"])
+            return Disjoint(_events(fields["events"], depth), counts, adaptive=fields["adaptive"])
         case "Repeated":
-            return Repeated(event_from_dict(fields["event"]), fields["count"])
+            return Repeated(_read(fields["event"], depth - 1), fields["count"])
         case _:
-            return Seeded(event_from_dict(fields["event"]))
+            return Seeded(_read(fields["event"], depth - 1))
 
 
 def read_tag(data: object, tags: tuple[str, ...]) -> str:
@@ -117,5 +144,5 @@ def _listed(name: str, value: object) -> list[Any]:
     return cast("list[Any]", value)
 
 
-def _events(value: object) -> list[Event]:
-    return [event_from_dict(part) for part in _listed("events", value)]
+def _events(value: object, depth: int) -> list[Event]:
+    return [_read(part, depth - 1) for part in _listed("events", value)]

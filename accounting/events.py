@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from accounting import arguments
 from accounting.loss import PrivacyLoss
+from accounting.noise_events import Gaussian, Laplace, PoissonSubsampledGaussian
 from accounting.three_point import Group
 
 
@@ -122,7 +123,7 @@ class ApproximateDP:
 
     def __post_init__(self) -> None:
         _set(self, epsilon=arguments.budget("epsilon", self.epsilon))
-        _set(self, delta=arguments.probability("delta", self.delta))
+        _set(self, delta=arguments.probability("delta", self.delta, side="up"))
 
 
 @dataclass(frozen=True, init=False)
@@ -214,7 +215,17 @@ class Seeded:
 
 
 Event: TypeAlias = (
-    RandomizedResponse | SubsetSelection | PureDP | ApproximateDP | Sequence | Disjoint | Repeated | Seeded
+    RandomizedResponse
+    | SubsetSelection
+    | PureDP
+    | ApproximateDP
+    | Laplace
+    | Gaussian
+    | PoissonSubsampledGaussian
+    | Sequence
+    | Disjoint
+    | Repeated
+    | Seeded
 )
 EventLike: TypeAlias = "Event | list[EventLike] | tuple[EventLike, ...]"
 

@@ -55,6 +55,7 @@ class Table:
         deltas: `D_0 ... D_top`, never increasing, ending in 0.
         relative_error: every entry is within the factor `1 +- relative_error`.
         dropped: mass that is missing, times 2^900.
+        first: the cell of the first entry.
     """
 
     step: float
@@ -62,6 +63,7 @@ class Table:
     deltas: Floats
     relative_error: float
     dropped: float
+    first: int = 0
 
     def delta(self, epsilon: float) -> tuple[float, float]:
         """Returns a bracket of delta for `epsilon >= 0`, finite.
@@ -70,9 +72,9 @@ class Table:
         """
         cell = -((-Fraction(epsilon)) // Fraction(self.step))
         lower = upper = 0.0
-        if cell < len(self.ahead):
+        if (at := cell - self.first) < len(self.ahead):
             gap = float(cell * Fraction(self.step) - Fraction(epsilon))
-            value = float(self.deltas[cell]) - math.expm1(-gap) * float(self.ahead[cell])
+            value = float(self.deltas[at]) - math.expm1(-gap) * float(self.ahead[at])
             lower, upper = value * (1 - self.relative_error), value * (1 + self.relative_error)
         return (
             max(0.0, math.nextafter(math.ldexp(lower, -SCALE_BITS), 0.0)),
@@ -92,12 +94,12 @@ class Table:
 
     def _inverse(self, target: float, *, guard: float) -> Fraction:
         """Returns where the stored curve meets `target`, moved up (guard > 1) or down (guard < 1)."""
-        cell = int(np.searchsorted(-self.deltas, -target))
-        if cell == 0:
-            return Fraction(0)
-        share = (target - float(self.deltas[cell])) / float(self.ahead[cell]) / guard
+        at = int(np.searchsorted(-self.deltas, -target))
+        if at == 0:
+            return self.first * Fraction(self.step)
+        share = (target - float(self.deltas[at])) / float(self.ahead[at]) / guard
         gap = self.step if share >= 1 else min(self.step, -math.log1p(-share) / guard)
-        return cell * Fraction(self.step) - Fraction(gap)
+        return (self.first + at) * Fraction(self.step) - Fraction(gap)
 
 
 def table(step: float, parts: tuple[Part, ...], tolerance_bits: int) -> Table | None:

@@ -1,54 +1,34 @@
-"""Rényi divergence of three-point losses, and what it says about epsilon and delta.
+"""Rényi divergence of a composition, and what it says about epsilon and delta.
 
-For weights `q, q e^-epsilon` of the losses `+epsilon, -epsilon` and `s = q (1 - e^(-alpha epsilon))`, one use
-has
-
-    E exp((alpha - 1) L) = 1 + s (e^x - 1),        x = (alpha - 1) epsilon,
-
-since `q (e^x - 1) + q e^-epsilon (e^-x - 1) = q (e^x - 1)(1 - e^-(x + epsilon))`: positive factors only.
+`D_alpha = log E exp((alpha - 1) L) / (alpha - 1)` under P, so that it is `log M(alpha - 1) / (alpha - 1)` for the
+moment function M of `factor`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from accounting.factor import Factor
 from accounting.rounding import relative
+from accounting.saddle import log_moment
 from accounting.trinomial import Floats
 
-Weighted = tuple[float, float, int]
-"""Epsilon, probability q of the loss `+epsilon`, and count of the equal losses of one group."""
-
-ERROR = relative(4096)
-"""Relative error of a divergence.
-
-With z = s (e^x - 1), where `middle <= 2^54` gives s >= 2^-56 as soon as x
->= 1: z carries at most 2x + 12 + 2 LIBRARY roundings; log1p divides that by at least max(1, x - 40), and x
-beyond 700 is summed as x + log(s) >= 600 instead. No step subtracts, so 164 + one sum per group stay below
-4096."""
-
-LARGEST_SUM, SMALLEST_EPSILON, LARGEST_USES, MOST_GROUPS = 1e12, 1e-100, 2**53, 3000
-"""Range in which none of the terms below overflows or underflows."""
+ROUNDING = relative(64)
+"""Relative error of every term of a conversion."""
 
 
-def divergence(groups: tuple[Weighted, ...], orders: Floats) -> Floats:
-    """Returns the Rényi divergence of the composition at each finite order > 1, to nearest.
-
-    Error: within a factor `1 +- ERROR` for at most MOST_GROUPS groups in the range above.
-    """
-    total = np.zeros_like(orders)
-    for epsilon, plus, count in groups:
-        tilt = (orders - 1) * epsilon
-        share = -plus * np.expm1(-orders * epsilon)
-        small = np.log1p(share * np.expm1(np.minimum(tilt, 700.0)))
-        total += count * np.where(tilt <= 700.0, small, tilt + np.log(share)) / (orders - 1)
-    return total
+def divergence(factors: Sequence[Factor], order: float) -> tuple[float, float]:
+    """Returns a bracket of the Rényi divergence at a finite order > 1; not finite where floats overflow."""
+    moment, error = (float(part[0]) for part in log_moment(factors, np.array([order - 1])))
+    room = (error + ROUNDING * abs(moment)) / (order - 1)
+    return moment / (order - 1) - room, moment / (order - 1) + room
 
 
-def epsilon_from(groups: tuple[Weighted, ...], delta: float) -> float:
-    """Returns an epsilon that holds for `delta > 0`.
+def epsilon_from(factors: Sequence[Factor], delta: float) -> float:
+    """Returns an epsilon that holds for `delta > 0`, infinity where floats do not deliver one.
 
     The best order is searched; every order gives a bound, so the search decides tightness and never validity.
 
@@ -58,36 +38,37 @@ def epsilon_from(groups: tuple[Weighted, ...], delta: float) -> float:
     `epsilon = D_alpha + log(1 - 1/alpha) - log(delta alpha) / (alpha - 1)`.
     """
 
-    def bound(orders: Floats) -> Floats:
-        loss = divergence(groups, orders)
-        gain = np.log1p(1 / (orders - 1))
-        price = -(math.log(delta) + np.log(orders)) / (orders - 1)
-        size = loss + gain + (abs(math.log(delta)) + np.log(orders)) / (orders - 1)
-        return loss - gain + price + ERROR * size
+    def bound(tilts: Floats) -> Floats:
+        moment, error = log_moment(factors, tilts)
+        gain, price = np.log1p(1 / tilts), (math.log(delta) + np.log1p(tilts)) / tilts
+        size = np.abs(moment) / tilts + gain + (abs(math.log(delta)) + np.log1p(tilts)) / tilts
+        return (moment + error) / tilts - gain - price + ROUNDING * size
 
-    return max(0.0, _least(bound))
+    return max(0.0, _least(bound, factors))
 
 
-def log_delta_from(groups: tuple[Weighted, ...], epsilon: float) -> float:
+def log_delta_from(factors: Sequence[Factor], epsilon: float) -> float:
     """Returns the logarithm of a delta that holds for `epsilon >= 0`; Error and Source as `epsilon_from`."""
 
-    def bound(orders: Floats) -> Floats:
-        loss = divergence(groups, orders)
-        rest = -(orders - 1) * np.log1p(1 / (orders - 1)) - np.log(orders)
-        size = (orders - 1) * (loss + epsilon) - rest
-        return (orders - 1) * (loss - epsilon) + rest + ERROR * size
+    def bound(tilts: Floats) -> Floats:
+        moment, error = log_moment(factors, tilts)
+        rest = -tilts * np.log1p(1 / tilts) - np.log1p(tilts)
+        size = np.abs(moment) + tilts * epsilon - rest
+        return moment + error - tilts * epsilon + rest + ROUNDING * size
 
-    return min(0.0, _least(bound))
+    return min(0.0, _least(bound, factors))
 
 
-def _least(bound: Callable[[Floats], Floats]) -> float:
-    """Returns the least value of a bound on the orders `1 + e^t`, on a grid refined twice."""
-    low, high = -14.0, 20.0
+def _least(bound: Callable[[Floats], Floats], factors: Sequence[Factor]) -> float:
+    """Returns the least value of a bound on the tilts `e^t`, on a grid refined three times; infinity for NaN."""
+    low, high = -40.0, min(40.0, math.log(min(factor.highest for factor in factors)))
     best = math.inf
-    for _ in range(3):
-        grid = np.linspace(low, high, 129)
-        values = bound(1.0 + np.exp(grid))
+    for _ in range(4):
+        grid = np.linspace(low, high, 65)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            values = bound(np.exp(grid))
+        values = np.where(np.isnan(values), np.inf, values)
         at = int(np.argmin(values))
         best = min(best, float(values[at]))
-        low, high = float(grid[max(0, at - 1)]), float(grid[min(128, at + 1)])
+        low, high = float(grid[max(0, at - 1)]), float(grid[min(64, at + 1)])
     return best

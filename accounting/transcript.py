@@ -12,6 +12,9 @@ from accounting.events import (
     Disjoint,
     Event,
     EventLike,
+    Gaussian,
+    Laplace,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -23,6 +26,8 @@ from accounting.events import (
 
 About: TypeAlias = Literal["people", "teacher"]
 Pool: TypeAlias = Literal["made with the teacher", "independent"]
+
+Certificate: TypeAlias = PureDP | ApproximateDP | Laplace | Gaussian | PoissonSubsampledGaussian
 
 ABOUT = ("people", "teacher")
 POOLS = ("made with the teacher", "independent")
@@ -87,18 +92,18 @@ class Transcript:
         return Transcript(event_from_dict(fields["events"]), about=about, teacher=teacher, pool=pool)
 
 
-def certificates(event: Event) -> list[PureDP | ApproximateDP]:
+def certificates(event: Event) -> list[Certificate]:
     """Returns the statements about training records that an event is made of.
 
     Raises:
         ValueError: a part speaks of labels or answers, not of records.
     """
     match event:
-        case PureDP() | ApproximateDP():
+        case PureDP() | ApproximateDP() | Laplace() | Gaussian() | PoissonSubsampledGaussian():
             return [event]
         case RandomizedResponse() | SubsetSelection():
             raise ValueError(
-                f"Expected teacher to be made of certificates about training records (PureDP, ApproximateDP), got {event!r}, "
+                f"Expected teacher to be made of certificates about training records (PureDP, ApproximateDP, Laplace, Gaussian, PoissonSubsampledGaussian), got {event!r}, "
                 f"which speaks of one label or answer."
             )
         case Sequence() | Disjoint():

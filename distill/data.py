@@ -7,6 +7,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -68,9 +69,9 @@ def _digits() -> Dataset:
     """Splits scikit-learn's digits: every fourth of each class, 450 in all, is for the test."""
     from sklearn.datasets import load_digits  # here: only this data set needs scikit-learn
 
-    images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    labels = labels.astype(np.int64)
+    loaded = cast(tuple[Any, Any], load_digits(return_X_y=True))  # its annotation allows for pandas
+    images = np.asarray(loaded[0] / 16, dtype=np.float32).reshape(-1, 1, 8, 8)
+    labels = np.asarray(loaded[1], dtype=np.int64)
     by_class = np.argsort(labels, kind="stable")
     spaced = np.arange(_DIGITS_TEST_IMAGES) * len(labels) // _DIGITS_TEST_IMAGES
     chosen = np.zeros(len(labels), dtype=bool)

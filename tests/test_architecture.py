@@ -99,7 +99,9 @@ def test_only_the_training_layer_imports_torch() -> None:
 
 
 def test_only_the_kernels_import_numba() -> None:
-    users = {path.name for path, _ in FILES if "numba" in {n.split(".")[0] for n in imports(path.read_text())}}
+    users = {
+        path.name for path, _ in FILES if "numba" in {n.split(".")[0] for n in imports(path.read_text())}
+    }
     assert users == {"kernels_many_classes.py"}
 
 

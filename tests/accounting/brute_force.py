@@ -78,3 +78,59 @@ def exact_epsilon(law: dict, delta):
 
 def of(groups: tuple[Group, ...]) -> list[tuple[float, object, int]]:
     return [(group.epsilon, group.middle, group.count) for group in groups]
+
+
+def tail(x):
+    """The upper tail of the standard normal law."""
+    return mpmath.erfc(x / mpmath.sqrt(2)) / 2
+
+
+def gaussian_delta(mu, epsilon):
+    """Delta of two unit normals a distance mu apart; Balle and Wang 2018."""
+    mu, epsilon = mpmath.mpf(mu), mpmath.mpf(epsilon)
+    return tail(epsilon / mu - mu / 2) - mpmath.exp(epsilon) * tail(epsilon / mu + mu / 2)
+
+
+def subsampled_delta(noise: float, share: float, epsilon, *, removal: bool):
+    """Delta of one step: the two densities are compared where their ratio passes e^epsilon."""
+    m, q, large = 1 / mpmath.mpf(noise), mpmath.mpf(share), mpmath.exp(mpmath.mpf(epsilon))
+    level = large if removal else 1 / large
+    if level <= 1 - q:
+        return 1 - large if removal else mpmath.mpf(0)
+    at = (mpmath.log((level - 1 + q) / q) + m * m / 2) / m
+    if removal:
+        return (1 - q) * tail(at) + q * tail(at - m) - large * tail(at)
+    return tail(-at) - large * ((1 - q) * tail(-at) + q * tail(m - at))
+
+
+def subsampled_twice_delta(noise: float, share: float, epsilon, *, removal: bool):
+    """Delta of two steps: that of one, averaged over the loss of the other."""
+    m, q = 1 / mpmath.mpf(noise), mpmath.mpf(share)
+
+    def average(y):
+        loss = mpmath.log(1 - q + q * mpmath.exp(m * y - m * m / 2))
+        weight = mpmath.npdf(y) * (mpmath.exp(loss) if removal else 1)
+        rest = mpmath.mpf(epsilon) - (loss if removal else -loss)
+        return weight * subsampled_delta(noise, share, rest, removal=removal)
+
+    return mpmath.quad(average, [-14, -9, -6, -3, 0, 3, 6, 9, 14, 16 + m])
+
+
+def laplace_delta(noise: float, epsilon):
+    """Delta of one use of Laplace noise, `1 - e^((epsilon - 1/noise) / 2)` for epsilon in [-1/noise, 1/noise]."""
+    epsilon, largest = mpmath.mpf(epsilon), 1 / mpmath.mpf(noise)
+    if epsilon < -largest:
+        return -mpmath.expm1(epsilon)
+    return max(mpmath.mpf(0), -mpmath.expm1((epsilon - largest) / 2))
+
+
+def laplace_twice_delta(noise: float, epsilon):
+    """Delta of two uses: that of one, averaged over the loss of the other, which has two atoms and a density."""
+    epsilon, r = mpmath.mpf(epsilon), 1 / mpmath.mpf(noise)
+
+    def average(loss):
+        return mpmath.exp((loss - r) / 2) / 4 * laplace_delta(noise, epsilon - loss)
+
+    bends = {-r, r, min(r, max(-r, epsilon - r)), min(r, max(-r, epsilon + r))}
+    atoms = laplace_delta(noise, epsilon - r) / 2 + mpmath.exp(-r) / 2 * laplace_delta(noise, epsilon + r)
+    return atoms + mpmath.quad(average, sorted(bends))
