@@ -42,6 +42,15 @@ WIDE = 2e-3
 """Relative width from which on other routes are tried as well."""
 
 
+def within_floats(ask: Callable[[], Answer]) -> Answer | None:
+    """Returns an answer, or None where numbers leave the range of floats on the way to it."""
+    with np.errstate(all="ignore"):
+        try:
+            return ask()
+        except ArithmeticError:
+            return None
+
+
 @dataclass(frozen=True)
 class Direction:
     """A composition seen in one direction: what is compared is (with, without) the record, or the reverse.
@@ -86,8 +95,7 @@ class Direction:
     @cached_property
     def moments(self) -> tuple[float, float]:
         """Mean and standard deviation of the loss, roughly."""
-        with np.errstate(all="ignore"):
-            mean, spread = slopes(self.factors, np.zeros(1))
+        mean, spread = within_floats(lambda: slopes(self.factors, np.zeros(1))) or np.full((2, 1), math.nan)
         return float(mean[0]), math.sqrt(float(spread[0]))
 
     def value_near(self, epsilon: float) -> float:
@@ -114,20 +122,32 @@ class Direction:
             return epsilon_once(once, delta, removal=self.removal)
         if not self._countable:
             return 0.0, self.top
-        with np.errstate(all="ignore"):
-            exact = self._lattice_epsilon(delta) or self._listed(lambda law: law.epsilon(delta))
-            lower, upper = exact or self._contour_epsilon(delta)
+        exact = self._lattice_epsilon(delta) or self._listed(lambda law: law.epsilon(delta))
+        lower, upper = exact or self._contour_epsilon(delta)
         return min(lower, low), min(upper, self.top)
 
     def _contour_epsilon(self, delta: float) -> Pair:
         """Answers any composition; the other routes where the contour is wide."""
-        lower, upper = brackets.epsilon_bracket(self.factors, delta, self.top) or (0.0, math.inf)
+        found = within_floats(lambda: brackets.epsilon_bracket(self.factors, delta, self.top))
+        lower, upper = found or (0.0, math.inf)
         if not upper - lower <= WIDE * min(upper, 1e300):
-            upper = min(upper, renyi.epsilon_from(self.factors, delta))
-            if (laws := ladder(self.groups, self.noises, self.removal)) is not None:
+            bound = within_floats(lambda: renyi.epsilon_from(self.factors, delta))
+            upper = upper if bound is None else min(upper, bound)
+            if (laws := self._ladder) is not None:
                 lower = max(lower, laws[0].epsilon(delta)[0])
                 upper = min(upper, laws[1].epsilon(delta)[1])
         return lower, upper
+
+    @cached_property
+    def _ladder(self) -> tuple[Atoms, Atoms] | None:
+        return within_floats(lambda: ladder(self.groups, self.noises, self.removal))
+
+    def exceeds(self, epsilon: float, delta: float) -> bool:
+        """Says whether delta at an epsilon may be above this one; False is proved, by Chernoff."""
+        if delta == 0 or not self._countable or self._once is not None:
+            return True
+        bound = within_floats(lambda: brackets.log_chernoff(self.factors, epsilon))
+        return bound is None or not bound < math.log(delta) * (1 + 1e-12)
 
     def delta(self, epsilon: float) -> Pair:
         """Returns a bracket of delta at a finite `epsilon >= 0`."""
@@ -141,30 +161,28 @@ class Direction:
             return lambda at: delta_once(once, at, removal=self.removal)
         if not self._countable:
             return lambda at: (0.0, 1.0 if self.largest is None or Fraction(at) < self.largest else 0.0)
-        with np.errstate(all="ignore"):
-            found = (
-                self._lattice_delta(epsilon)
-                or self._listed(lambda law: law.delta)
-                or self._contour_delta(epsilon)
-            )
+        found = (
+            self._lattice_delta(epsilon)
+            or self._listed(lambda law: law.delta)
+            or self._contour_delta(epsilon)
+        )
 
         def delta(at: float) -> Pair:
-            if self.largest is not None and Fraction(at) >= self.largest:
-                return 0.0, 0.0
-            with np.errstate(all="ignore"):
-                return found(at)
+            beyond = self.largest is not None and Fraction(at) >= self.largest
+            return (0.0, 0.0) if beyond else within_floats(lambda: found(at)) or (0.0, 1.0)
 
         return delta
 
     def _contour_delta(self, epsilon: float) -> Curve:
         """Answers any composition; the other routes where the contour is wide."""
-        line = brackets.curve_near(self.factors, epsilon, self.top)
+        line = within_floats(lambda: brackets.curve_near(self.factors, epsilon, self.top))
 
         def delta(at: float) -> Pair:
             lower, upper = (0.0, 1.0) if line is None else line(at)
             if upper - lower > WIDE * upper and upper > 0:
-                upper = min(upper, brackets.exp_up(renyi.log_delta_from(self.factors, at)))
-                if (laws := ladder(self.groups, self.noises, self.removal)) is not None:
+                bound = within_floats(lambda: renyi.log_delta_from(self.factors, at))
+                upper = upper if bound is None else min(upper, brackets.exp_up(bound))
+                if (laws := self._ladder) is not None:
                     lower, upper = max(lower, laws[0].delta(at)[0]), min(upper, laws[1].delta(at)[1])
             return lower, upper
 
@@ -178,8 +196,7 @@ class Direction:
         """
         lower, upper = -math.inf, math.inf
         if self._countable and all(order - 1 <= factor.highest for factor in self.factors):
-            with np.errstate(all="ignore"):
-                lower, upper = renyi.divergence(self.factors, order) if self.factors else (0.0, 0.0)
+            lower, upper = within_floats(lambda: renyi.divergence(self.factors, order)) or (lower, upper)
         if not (math.isfinite(lower) and math.isfinite(upper)):
             raise ValueError(
                 f"Expected losses whose Rényi divergence at {order!r} is within floats, got {self}; use a smaller order, "
@@ -213,7 +230,7 @@ class Direction:
         if not self._on_a_lattice:
             return None
         if sum(group.count for group in self.groups) > FEW:
-            line = lattice_line.epsilon_bracket(Finite.of(self.groups), delta)
+            line = within_floats(lambda: lattice_line.epsilon_bracket(Finite.of(self.groups), delta))
             if line is not None:
                 return line
         table = self._table(64 * math.ceil((48 - math.log2(delta)) / 64))
@@ -223,14 +240,15 @@ class Direction:
         """Answers where all uses share one epsilon: near this one by the line, else by running sums."""
         if not self._on_a_lattice:
             return None
-        line = None
+        finite, line = Finite.of(self.groups), None
         if sum(group.count for group in self.groups) > FEW:
-            line = lattice_line.delta_near(Finite.of(self.groups), epsilon)
+            line = within_floats(lambda: lattice_line.delta_near(finite, epsilon))
         if (line is None or line(epsilon) is None) and self._table(128) is None:
             return None
 
         def delta(at: float) -> Pair:
-            return (line and line(at)) or self._summed(at) or (0.0, 1.0)
+            known = None if line is None else line(at)
+            return known or self._summed(at) or self._contour_delta(at)(at)
 
         return delta
 

@@ -80,7 +80,7 @@ class Atoms:
             low, high = (low, middle) if self._sum(float(self.values[middle])) <= target else (middle, high)
         value = float(self.values[high])
         ahead = float(self.masses[high:] @ np.exp(value - self.values[high:]))
-        share = (target - self._sum(value)) / ahead / guard
+        share = (target - self._sum(value)) / ahead / guard if ahead > 0 else math.inf
         gap = math.inf if share >= 1 else -math.log1p(-share) / guard
         return max(value - gap, float(self.values[low]) if low >= 0 else -math.inf)
 

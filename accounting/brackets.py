@@ -18,8 +18,8 @@ Pair = tuple[float, float]
 CERTAIN = -38.0
 """Where 1 - delta is proved to be below e^-38 the bracket is [1 - 2^-52, 1]."""
 
-HOPELESS = 2.0
-"""Width of `log delta` from which on no other line is tried."""
+NARROW, HOPELESS = 1e-5, 2.0
+"""Widths of `log delta` between which another line is tried, when the first was put elsewhere."""
 
 NEAREST = 1e-11
 """Epsilons this close to the largest loss, relative to it, are not told apart from it."""
@@ -68,19 +68,28 @@ def epsilon_bracket(factors: Sequence[Factor], delta: float, top: float) -> Pair
     at = saddle(factors, Goal(log_delta=goal))
     where = top * (1 - NEAREST) if at is None else min(max(at.epsilon, 0.0), top * (1 - NEAREST))
     line = contour.line(factors, at) if at is not None and where == at.epsilon else _line_at(factors, where)
+    if line is None:
+        return None
     for _ in range(6):
-        if line is None:
-            return None
         root = min(max(_meet(line, goal, where), 0.0), top * (1 - NEAREST))
         moved, where = abs(root - where) * line.tilt, root
         below, above = line.log_delta(where)
-        if moved < 2 or not above - below < HOPELESS:
+        if moved < 2 or not NARROW < above - below < HOPELESS:
             break
-        line = _line_at(factors, where)
-    if line is None:
-        return None
+        line = _line_at(factors, where) or line
     upper = _proved(line, where, goal, top)
     return 0.0 if flat else _refuted(line, where, goal), upper
+
+
+def log_chernoff(factors: Sequence[Factor], epsilon: float) -> float:
+    """Returns a number above `log delta(epsilon)`, by Chernoff at the saddle point; infinity where there is none."""
+    at = saddle(factors, Goal(epsilon=epsilon)) if math.isfinite(epsilon) else None
+    if at is None:
+        return math.inf
+    moment, error = log_moment(factors, np.array([at.tilt]))
+    peak = -at.tilt * math.log1p(1 / at.tilt) - math.log1p(at.tilt)
+    size = abs(float(moment[0])) + at.tilt * epsilon - peak
+    return float(moment[0] + error[0]) - at.tilt * epsilon + peak + 64 * UNIT * size
 
 
 def _line_at(factors: Sequence[Factor], epsilon: float) -> contour.Line | None:

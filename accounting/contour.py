@@ -107,7 +107,7 @@ def line(factors: Sequence[Factor], at: Saddle) -> Line | None:
     echoes, spacing = _spaced(factors, at)
     if 9.0 / at.spread / spacing > 200:
         # Where a rare large loss begins to carry M, a little less tilt asks for a much shorter period.
-        for share in (0.85, 0.7, 0.5, 0.3, 0.15):
+        for share in (0.75, 0.45, 0.2):
             other = less_tilted(factors, at, share)
             heard, wider = _spaced(factors, other)
             if other.excess < at.excess + 9 and wider * other.spread > 1.5 * spacing * at.spread:

@@ -39,8 +39,8 @@ class Echoes:
 
     @staticmethod
     def around(factors: Sequence[Factor], at: Saddle, kernel: Kernel) -> Echoes:
-        """Returns bounds at tilts from 0.2 to 30 inverse spreads away."""
-        away = np.geomspace(0.2, 30, 20) / at.spread
+        """Returns bounds at tilts from 0.25 to 30 inverse spreads away."""
+        away = np.geomspace(0.25, 30, 14) / at.spread
         last = min(factor.highest for factor in factors)
         above = at.tilt + away[at.tilt + away < last]
         if not len(above):

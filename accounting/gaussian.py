@@ -10,7 +10,8 @@ are right.
 
 Error: at p digits every operation errs by at most `10^(1-p)`. R is bracketed by two consecutive convergents of its
 continued fraction, positive and stable, for x >= 2; below, a series of positive terms gives `1/2 - Q`. Fewer than 10^5
-operations enter a value: `10^(7-p)` of the larger of the two terms that are subtracted.
+operations enter a value, and a is off by `10^(1-p) 2 mu` where it is below 45, which the density multiplies by 45:
+together `(1 + mu) 10^(7-p)` of the larger of the two terms that are subtracted.
 
 Source: Balle and Wang 2018, theorem 8; the continued fraction is Laplace's.
 """
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, getcontext, localcontext
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 
@@ -119,9 +121,7 @@ def epsilon_of(uses: tuple[GaussianUses, ...], delta: float) -> Pair:
 
 
 def _root(uses: tuple[GaussianUses, ...], goal: Decimal) -> Decimal:
-    with localcontext(context(40)):
-        digits = 40 + 2 * max(0, -_distance(uses).adjusted())
-    with localcontext(context(digits)):
+    with localcontext(context(_first_digits(uses))):
         mu = _distance(uses)
         # delta(epsilon) <= Q(a) <= e^(-a^2/2) to the right of a = 0
         at = mu * mu / 2 + mu * (max(Decimal(0), -2 * goal.ln())).sqrt()
@@ -137,19 +137,24 @@ def _root(uses: tuple[GaussianUses, ...], goal: Decimal) -> Decimal:
 
 def delta_in_digits(uses: tuple[GaussianUses, ...], epsilon: Decimal) -> tuple[Decimal, Decimal]:
     """Returns delta and a bound on its error, DIGITS digits apart (or both below 1e-400)."""
-    for digits in (50, 70, 110, 200, 400, 800):
+    digits = _first_digits(uses)
+    while True:
         with localcontext(context(digits)):
             mu = _distance(uses)
             a, b = epsilon / mu - mu / 2, epsilon / mu + mu / 2
             if a > 45:
                 return Decimal("1e-400"), Decimal("1e-400")  # Q(45) is below 1e-440
             first, second = _two_tails(a, b)
-            error = max(first, second) * Decimal(10) ** (7 - digits)
+            error = max(first, second) * (1 + mu) * Decimal(10) ** (7 - digits)
             if error <= abs(first - second) * Decimal(10) ** -DIGITS:
                 return first - second, error
-    raise ValueError(
-        f"Expected noise multipliers below 1e200 and an epsilon within floats, got {uses} and {epsilon}."
-    )
+        digits *= 2
+
+
+def _first_digits(uses: tuple[GaussianUses, ...]) -> int:
+    """Returns digits to begin with: 50, and as many as a difference may lose."""
+    with localcontext(context(40)):
+        return 50 + 2 * abs(_distance(uses).adjusted())
 
 
 def context(digits: int) -> Context:
@@ -192,14 +197,13 @@ def _mills(x: Decimal) -> Decimal:
     """Returns `R(x) = Q(x) / f(x)` for x >= 2 as the last of two convergents, which lie on both sides of it."""
     before, above = Decimal(0), Decimal(1)
     under, below = Decimal(1), x
-    for k in range(1, 1_000_000):
+    near = Decimal(10) ** (2 - _precision())
+    for k in count(1):
         before, above = above, x * above + k * before
         under, below = below, x * below + k * under
-        if k % 16 == 0 and abs(above * under - before * below) <= above * under * Decimal(10) ** (
-            2 - _precision()
-        ):
-            return above / below
-    raise AssertionError("the continued fraction converges")
+        if k % 16 == 0 and abs(above * under - before * below) <= above * under * near:
+            break
+    return above / below
 
 
 def _precision() -> int:

@@ -41,6 +41,9 @@ NEAR_END, FAR_END, CELL = 10.0, 19.0, 0.025
 NEAR_TAIL = 1e-23
 """More than the mass beyond the near end; beyond the far end lies less than TINY."""
 
+FARTHEST = 100.0
+"""Distance of the two densities; more would take too many cells."""
+
 TINY = 1e-75
 """Tails of this mass are taken off at the top, and counted."""
 
@@ -74,10 +77,13 @@ def ladder(groups: tuple[Group, ...], noises: tuple[Noise, ...], removal: bool) 
 
     None where there are too many parts or uses.
     """
-    uses = [*(group.count for group in groups), *(noise.count for noise in noises)]
+    uses = [
+        *(group.count for group in groups),
+        *(1 if isinstance(noise, GaussianUses) else noise.count for noise in noises),
+    ]
     if len(uses) > MOST_PARTS or max(uses) > MOST_USES:
         return None
-    if any(isinstance(noise, LaplaceUses) for noise in noises):
+    if any(isinstance(noise, LaplaceUses) or _distance(noise) > FARTHEST for noise in noises):
         return None
     if not all(SMALLEST_STEP <= group.epsilon <= LARGEST_STEP for group in groups):
         return None
@@ -97,12 +103,18 @@ def ladder(groups: tuple[Group, ...], noises: tuple[Noise, ...], removal: bool) 
     return both[0], both[1]
 
 
+def _distance(noise: Noise) -> float:
+    """Returns the distance of the densities of one use; all Gaussian uses of a kind are one."""
+    together = noise.count if isinstance(noise, GaussianUses) else 1
+    return math.sqrt(together) / noise.noise_multiplier
+
+
 def _uses(noise: Noise, removal: bool, *, least: bool) -> Law:
     """Returns the law of all uses of one kind, by squaring."""
     assert not isinstance(noise, LaplaceUses)
     if isinstance(noise, GaussianUses):
-        return _cells(Mixture(math.sqrt(noise.count) / noise.noise_multiplier, 1.0), removal, least=least)
-    once = Mixture(1 / noise.noise_multiplier, noise.sampling_probability)
+        return _cells(Mixture(_distance(noise), 1.0), removal, least=least)
+    once = Mixture(_distance(noise), noise.sampling_probability)
     power, total, count = _cells(once, removal, least=least), POINT, noise.count
     while count:
         if count & 1:

@@ -108,17 +108,10 @@ def lattice_line(finite: Finite, at: Saddle) -> LatticeLine | None:
     index: NDArray[np.int64] = (
         np.arange(half + 1) if near + far > half else np.r_[0:near, half + 1 - far : half + 1]
     )
-    if len(index) > MOST_TERMS:
-        return None
     angles: Floats = 2 * math.pi / turns * index.astype(np.float64)
     sizes, phases, errors = finite.turned(at.tilt, angles / step)
     moment, moment_error = log_moment([finite], np.array([at.tilt]))
-    wide = np.exp(-at.tilt * step) * np.sin(angles)
-    outer = -math.expm1(-at.tilt * step) + 2 * math.exp(-at.tilt * step) * np.sin(angles / 2) ** 2 + 1j * wide
-    down = math.exp(-(at.tilt + 1) * step)
-    inner = (
-        -math.expm1(-(at.tilt + 1) * step) + 2 * down * np.sin(angles / 2) ** 2 + 1j * down * np.sin(angles)
-    )
+    once, twice = _geometric(at.tilt * step, angles), _geometric((at.tilt + 1) * step, angles)
     u = math.exp(-at.tilt * step) * (np.cos(angles) - 1j * np.sin(angles))
     return LatticeLine(
         at.tilt,
@@ -130,27 +123,31 @@ def lattice_line(finite: Finite, at: Saddle) -> LatticeLine | None:
         phases,
         np.where(index > 0, 2.0, 1.0) * np.exp(sizes),
         errors + 64 * UNIT * (1 + np.abs(sizes) + np.abs(phases)),
-        1 / inner,
-        -math.expm1(-step) * u / (outer * inner),
+        1 / twice,
+        -math.expm1(-step) * u / (once * twice),
         turns * cut,
         echoes,
         ahead,
     )
 
 
+def _geometric(decay: float, angles: Floats) -> Complexes:
+    """Returns `1 - e^(-decay - i angle)`, from positive parts."""
+    down = math.exp(-decay)
+    return -math.expm1(-decay) + 2 * down * np.sin(angles / 2) ** 2 + 1j * down * np.sin(angles)
+
+
 def _kept(finite: Finite, at: Saddle, turns: int) -> tuple[int, int, float] | None:
     """Returns how many terms to keep near 0 and near pi, and a bound on each of the others."""
     half, step = turns // 2, 2 * math.pi / turns
     near = math.ceil(9.5 / at.spread * float(finite.epsilons[0]) / step) + 1
-    for _ in range(40):
-        if near > half or near > MOST_TERMS:
-            return (half + 1, 0, 0.0) if half < MOST_TERMS else None
+    while near <= min(half, MOST_TERMS):
         for far in (0, near):
             end = math.pi if far == 0 else (half + 1 - far) * step
             if (left := finite.between(at.tilt, near * step, end)) < ECHO - math.log(turns):
                 return near, far, math.exp(left)
         near = near + near // 4 + 1
-    return None
+    return (half + 1, 0, 0.0) if half < MOST_TERMS else None
 
 
 def epsilon_bracket(finite: Finite, delta: float) -> tuple[float, float] | None:

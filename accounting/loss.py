@@ -148,7 +148,13 @@ class PrivacyLoss:
         return tuple(Direction(self.groups, self.noises, removal) for removal in (True, False)[: 2 - one_way])
 
     def _epsilon(self, delta: float) -> Pair:
-        return _worst(direction.epsilon(delta) for direction in self._directions)
+        first, *others = self._directions
+        lower, upper = first.epsilon(delta)
+        for other in others:
+            if other.exceeds(lower, delta):
+                low, high = other.epsilon(delta)
+                lower, upper = max(lower, low), max(upper, high)
+        return lower, upper
 
     def _delta(self, epsilon: float) -> Pair:
         if math.isinf(epsilon):

@@ -82,18 +82,11 @@ class Mixture:
         return power * (losses[:-1] if power >= 0 else losses[1:]) - farthest**2 / 2
 
     def ends(self, power: float) -> tuple[float, float]:
-        """Returns the ends of the integral for s_0: by normal densities, then over cells that hold next to nothing."""
-        left, right = self._outer_ends(power)
-        if right - left < 30 or 0 <= power < 1:
-            return left, right
-        edges = np.linspace(left, right, CELLS + 1)
-        logs = self.largest(power, edges) + math.log((right - left) / CELLS / math.sqrt(2 * math.pi))
-        small = np.exp(np.minimum(logs + EXACT + 6, 1.0))
-        first = int(np.searchsorted(np.cumsum(small), 0.5))
-        last = CELLS - int(np.searchsorted(np.cumsum(small[::-1]), 0.5))
-        return (float(edges[first]), float(edges[last])) if first < last else (left, right)
+        """Returns the ends of the integral for s_0."""
+        return _ends(self, power)
 
-    def _outer_ends(self, power: float) -> tuple[float, float]:
+    def outer_ends(self, power: float) -> tuple[float, float]:
+        """Returns ends beyond which two normal densities hold next to nothing."""
         m, log_q = self.distance, math.log(self.share)
         plain = math.sqrt(2 * (EXACT + 3 + m * m / 8))
         if power >= 1:
@@ -104,6 +97,20 @@ class Mixture:
             return -plain, m + plain
         wide = math.sqrt(2 * (EXACT + 3 + power * math.log1p(-self.share)))
         return -wide, wide
+
+
+@lru_cache(maxsize=4096)
+def _ends(mixture: Mixture, power: float) -> tuple[float, float]:
+    """Returns the ends of the integral: by normal densities, then over cells that hold next to nothing."""
+    left, right = mixture.outer_ends(power)
+    if right - left < 30 or 0 <= power < 1:
+        return left, right
+    edges = np.linspace(left, right, CELLS + 1)
+    logs = mixture.largest(power, edges) + math.log((right - left) / CELLS / math.sqrt(2 * math.pi))
+    small = np.exp(np.minimum(logs + EXACT + 6, 1.0))
+    first = int(np.searchsorted(np.cumsum(small), 0.5))
+    last = CELLS - int(np.searchsorted(np.cumsum(small[::-1]), 0.5))
+    return (float(edges[first]), float(edges[last])) if first < last else (left, right)
 
 
 @dataclass(frozen=True, eq=False)

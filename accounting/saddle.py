@@ -55,7 +55,7 @@ class Goal:
         """Returns how far each tilt is beyond the goal, and epsilon and spread there."""
         mean, spread = slopes(factors, tilts)
         at = mean - 1 / tilts - 1 / (1 + tilts)
-        width = np.sqrt(spread + tilts**-2 + (1 + tilts) ** -2)
+        width = np.sqrt(spread + 1 / tilts / tilts + 1 / (1 + tilts) / (1 + tilts))
         if self.epsilon is not None:
             return at - self.epsilon, at, width
         assert self.log_delta is not None
@@ -85,7 +85,9 @@ def saddle(factors: Sequence[Factor], goal: Goal) -> Saddle | None:
 def less_tilted(factors: Sequence[Factor], at: Saddle, share: float) -> Saddle:
     """Returns a smaller tilt for the same epsilon, not a saddle point."""
     tilt = at.tilt * share
-    spread = math.sqrt(float(slopes(factors, np.array([tilt]))[1][0]) + tilt**-2 + (1 + tilt) ** -2)
+    spread = math.sqrt(
+        float(slopes(factors, np.array([tilt]))[1][0]) + 1 / tilt / tilt + 1 / (1 + tilt) / (1 + tilt)
+    )
     return Saddle(tilt, at.epsilon, at.log_delta, spread, _exponent(factors, tilt, at.epsilon) - at.log_delta)
 
 

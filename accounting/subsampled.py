@@ -123,18 +123,19 @@ class Subsampled:
 def _profile(mixture: Mixture, power: float, count: int) -> tuple[Floats, Floats]:
     """Returns times, and for each a bound on `log |phi|` of one use from there on, see the module."""
     _, _, _, variance = moments(mixture, power)
+    if variance < 1e-200:
+        return np.zeros(1), np.zeros(1)
     steps = 60 + int(2.3 * math.log(count))
     times = 0.3 / math.sqrt(variance * count) * RATIO ** np.arange(steps, dtype=np.float64)
     losses, masses = _cells(mixture, power)
-    gap = np.maximum(losses[:-1, None] - losses[None, 1:], 0.0)
-    far = np.maximum(losses[1:, None] - losses[None, :-1], 0.0)
-    weight = np.where(gap > 0, 2 * masses[:, None] * masses, 0.0)
-    drops = np.array(
-        [
-            2 * np.sum(np.where(RATIO * t * far <= math.pi, weight * np.sin(t * gap / 2) ** 2, 0.0))
-            for t in times.tolist()
-        ]
-    )
+    higher, lower = np.tril_indices(len(masses), -2)  # next to one another there is no gap
+    gap: Floats = losses[higher] - losses[lower + 1]
+    far: Floats = losses[higher + 1] - losses[lower]
+    weight: Floats = 4 * masses[higher] * masses[lower]
+    drops = np.empty_like(times)
+    for at, t in enumerate(times.tolist()):
+        seen = far <= math.pi / (RATIO * t)
+        drops[at] = weight[seen] @ np.sin(t / 2 * gap[seen]) ** 2
     now = 0.5 * np.log1p(-np.minimum(drops * (1 - 1e-9), 0.999))
     later = np.minimum(np.log(4 * _highest(mixture, power) / times + 2 * math.exp(-EXACT)), 0.0)
     best, bounds = float(later[-1]), np.empty_like(times)

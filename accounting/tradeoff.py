@@ -20,10 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from accounting.answers import Direction
+from accounting.answers import Direction, within_floats
 from accounting.rounding import LIBRARY, relative
 
 Pair = tuple[float, float]
+Located = tuple[float, Callable[[float], Pair]]
 
 SPANS = (0.3, 0.1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5, 1e-7, 1e-9)
 """Distances of the outer points in epsilon, for losses of spread 1 and more."""
@@ -42,7 +43,9 @@ def least_miss(forth: Direction, back: Direction, rate: float) -> Pair:
     if rate == 0 or rate == 1 or not forth.factors:
         return 1 - rate, 1 - rate if rate in (0, 1) else math.nextafter(1 - rate, 2)
     curve = _Curve(forth, back)
-    best, scale = _best(curve, rate), min(1.0, forth.moments[1])
+    if not 1e-100 < forth.moments[1] < 1e100:
+        return max(0.0, _height(curve, 0.0, rate)[0]), math.nextafter(1 - rate, 2)
+    best, scale = within_floats(lambda: _best(curve, rate)) or 0.0, min(1.0, forth.moments[1])
     middle = _height(curve, best, rate)
     lower, upper = max(0.0, middle[0]), math.nextafter(1 - rate, 2)
     for span in SPANS:
@@ -63,26 +66,20 @@ class _Curve:
 
     Attributes:
         forth, back: P against Q, and Q against P, which answers for negative epsilons.
-        places: where the two lines were put.
-        lines: the two functions.
+        lines: for each direction where the last line was put, and its function.
     """
 
     forth: Direction
     back: Direction
-    places: list[float] = field(default_factory=lambda: [math.inf, math.inf])
-    lines: list[Callable[[float], Pair]] = field(default_factory=lambda: [_nothing, _nothing])
+    lines: dict[int, Located] = field(default_factory=dict[int, Located])
 
     def __call__(self, epsilon: float) -> Pair:
         """Returns a bracket of delta at |epsilon|, of the direction that its sign asks about."""
         side, where = int(epsilon < 0), abs(epsilon)
         direction = self.back if side else self.forth
-        if not abs(where - self.places[side]) < 0.3 * direction.moments[1]:
-            self.places[side], self.lines[side] = where, direction.near(where)
-        return self.lines[side](where)
-
-
-def _nothing(_: float) -> Pair:
-    return 0.0, 1.0
+        if side not in self.lines or abs(where - self.lines[side][0]) > 0.3 * direction.moments[1]:
+            self.lines[side] = where, direction.near(where)
+        return self.lines[side][1](where)
 
 
 def _height(curve: _Curve, epsilon: float, rate: float) -> Pair:

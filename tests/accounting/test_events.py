@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from accounting import (
     ApproximateDP,
     Disjoint,
+    Gaussian,
+    Laplace,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -33,6 +36,9 @@ leaves = st.one_of(
     ),
     st.builds(PureDP, budgets),
     st.builds(ApproximateDP, budgets, st.floats(0, 1)),
+    st.builds(Laplace, st.floats(1e-300, 1e300)),
+    st.builds(Gaussian, st.floats(1e-300, 1e300)),
+    st.builds(PoissonSubsampledGaussian, st.floats(1e-300, 1e300), st.floats(0, 1)),
 )
 
 
@@ -180,6 +186,13 @@ PURE = {"type": "PureDP", "epsilon": 1.0}
         (None, TypeError),
         ({}, ValueError),
         ({"type": "Laplace", "epsilon": 1.0}, ValueError),
+        ({"type": "Gaussian", "noise_multiplier": 0.0}, ValueError),
+        ({"type": "Gaussian", "noise_multiplier": 10**400}, ValueError),
+        ({"type": "PoissonSubsampledGaussian", "noise_multiplier": 1.0}, ValueError),
+        (
+            {"type": "PoissonSubsampledGaussian", "noise_multiplier": 1.0, "sampling_probability": 2},
+            ValueError,
+        ),
         ({"type": ["PureDP"], "epsilon": 1.0}, ValueError),
         ({"type": "PureDP"}, ValueError),
         ({"type": "PureDP", "epsilon": 1.0, "count": 1000}, ValueError),

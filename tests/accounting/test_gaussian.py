@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import mpmath
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import Bounds, Gaussian, PoissonSubsampledGaussian, PrivacyLoss
+from accounting import Bounds, Gaussian, PoissonSubsampledGaussian, PrivacyLoss, gaussian
 from accounting.gaussian import GaussianUses, Normal
 from tests.accounting import brute_force
 from tests.accounting.checks import assert_narrow, assert_repeating_costs_more
@@ -164,7 +165,22 @@ def test_bad_noise_is_refused(make, error):
         make()
 
 
+@pytest.mark.parametrize("off", ["1e-13", "-1e-13"])
+def test_a_root_that_is_off_is_not_believed(off, monkeypatch):
+    """Newton's method only proposes: the floats around what it says are tried, and moved."""
+    exact, root = Gaussian(1.0).privacy_loss().epsilon(1e-5), gaussian._root
+    monkeypatch.setattr(gaussian, "_root", lambda uses, goal: root(uses, goal) * (1 + Decimal(off)))
+    moved = Gaussian(1.0).privacy_loss().epsilon(1e-5)
+    assert moved.lower <= exact.lower < exact.upper <= moved.upper
+    assert moved != exact
+    assert_narrow(moved, width=1e-12)
+
+
 def test_extreme_noise_still_has_a_bracket():
     assert Gaussian(1e-12).privacy_loss().epsilon(1e-5).lower > 4.9e23
     assert Gaussian(1e300).privacy_loss().epsilon(1e-5) == Bounds(0.0, 0.0)
+    assert 4.9e97 < Gaussian(1e-49).privacy_loss().epsilon(0.9).lower < 5.1e97
+    with mpmath.workdps(200):
+        assert_exact_epsilon(Gaussian(1e-49).privacy_loss(), [(1e-49, 1)], 1e-5)
+    assert Gaussian(1e-200).privacy_loss().epsilon(1e-5).upper == math.inf
     assert 0 < Gaussian(1e30).privacy_loss().delta(0.0).upper < 1e-30

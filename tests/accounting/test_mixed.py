@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mpmath
 import numpy as np
@@ -169,6 +169,21 @@ def test_without_smoothing_the_tail_of_ninety_groups_is_not_proved(monkeypatch):
     monkeypatch.setattr(contour, "WIDTH", 0.2)
     with pytest.raises(AssertionError):
         assert_narrow(ninety_groups().epsilon(1e-5), width=1e-6)
+
+
+@pytest.mark.parametrize("delta", [0.1, 1e-5, 1e-40, 1e-200])
+def test_the_contour_meets_the_listed_values_of_hundreds_of_uses(delta):
+    """Two alphabets and epsilons, 500 uses: 120 000 values one by one against a smoothed line."""
+    loss = RandomizedResponse(0.4, 3).privacy_loss().self_compose(300)
+    loss = loss.compose(RandomizedResponse(0.31, 20).privacy_loss().self_compose(200))
+    assert atoms.atoms(loss.groups) is not None
+    listed, line = loss.epsilon(delta), by_the_contour(loss).epsilon(delta)
+    assert line.lower <= listed.upper
+    assert listed.lower <= line.upper
+    assert_narrow(line, width=1e-6)
+    curve, at = by_the_contour(loss).delta(listed.upper), loss.delta(listed.upper)
+    assert curve.lower <= at.upper
+    assert at.lower <= curve.upper
 
 
 def test_few_and_many_uses_together_are_listed():
@@ -449,6 +464,91 @@ def test_counts_beyond_floats_keep_a_sound_bracket():
         assert loss.delta(1.0) == Bounds(0.0, 1.0)
         with pytest.raises(ValueError, match="Expected losses"):
             loss.renyi(2.0)
+
+
+class Silent:
+    """A line that says nothing."""
+
+    tilt = 1.0
+
+    def log_delta(self, epsilon):
+        return -math.inf, math.inf
+
+
+def test_a_line_that_says_nothing_proves_nothing():
+    assert brackets._proved(Silent(), 3.0, -10.0, 7.0) == 7.0
+    assert brackets._proved(Silent(), 3.0, -10.0, math.inf) == math.inf
+    assert brackets._refuted(Silent(), 3.0, -10.0) == 0.0
+    assert brackets._refuted(Silent(), 1e300, -10.0) == 0.0
+
+
+def test_a_line_that_overflows_says_nothing():
+    factors = [Finite.of(mixture([(1.0, 3, 2), (0.5, 2, 2)])[0].groups)]
+    line = contour.line(factors, saddle(factors, Goal(epsilon=1.0)))
+    assert line.log_delta(1.0)[0] > -10
+    assert replace(line, moment=math.inf).log_delta(1.0) == (-math.inf, math.inf)
+    assert replace(line, moment=math.nan).log_delta(1.0) == (-math.inf, math.inf)
+
+
+def test_nothing_is_said_beyond_all_floats():
+    factors = [Finite.of(PureDP(1e-200).privacy_loss().groups)]
+    assert brackets.epsilon_bracket(factors, 1e-5, 1e-200) is None
+    assert brackets.curve_near(factors, 0.0, 1e-200) is None
+    assert brackets.log_chernoff(factors, 0.0) == math.inf
+    assert brackets.log_chernoff(factors, math.inf) == math.inf
+    tiny = (
+        PureDP(1e-200)
+        .privacy_loss()
+        .compose(RandomizedResponse(1e-201, 3).privacy_loss().self_compose(10**9))
+    )
+    assert tiny.epsilon(1e-5).upper <= 1e-190
+    assert tiny.tradeoff(0.2).lower <= 0.8 <= tiny.tradeoff(0.2).upper
+
+
+def test_many_uses_far_from_the_line_are_answered_by_another_line():
+    """Beyond the uses whose running sums are kept, delta far from the first epsilon."""
+    loss = RandomizedResponse(0.01, 10).privacy_loss().self_compose(3 * 10**6)
+    near = Direction(loss.groups, (), True).near(loss.epsilon(1e-5).upper)
+    low, high = near(0.0)
+    assert 0 < low < high <= 1
+    assert near(3.1e4) == (0.0, 0.0)
+    assert near(loss.epsilon(1e-5).upper)[1] <= 1e-5 * (1 + 1e-6)
+
+
+def test_a_delta_close_to_one_is_answered_where_the_law_has_no_mass():
+    loss = RandomizedResponse(11.0, 3).privacy_loss().self_compose(2756)
+    loss = loss.compose(RandomizedResponse(4.0, 2).privacy_loss().self_compose(2))
+    bounds = loss.epsilon(1 - 8e-15)
+    assert 0 <= bounds.lower <= bounds.upper
+    assert loss.delta(bounds.upper).lower <= 1 - 8e-15
+
+
+def test_tiny_losses_beside_noise_do_not_overflow():
+    """Where derivatives underflow or the ladder has no rungs, the bracket is wide and holds."""
+    rare = PoissonSubsampledGaussian(1e5, 1e-230).privacy_loss().self_compose(10)
+    for loss in (
+        rare.compose(Laplace(0.25).privacy_loss()),
+        Laplace(1e-290).privacy_loss().self_compose(70000).compose(PureDP(3.0).privacy_loss()),
+        Gaussian(1e-150).privacy_loss().compose(RandomizedResponse(0.1, 4).privacy_loss()),
+    ):
+        for bounds in (loss.epsilon(1e-5), loss.delta(0.5), loss.tradeoff(0.3)):
+            assert 0 <= bounds.lower <= bounds.upper
+
+
+def test_the_ladder_refuses_what_it_cannot_hold():
+    assert ladder.ladder(PureDP(1000.0).privacy_loss().groups, (), True) is None
+    assert ladder.ladder(PureDP(1.0).privacy_loss().self_compose(10**6).groups, (), True) is None
+    assert ladder.ladder((), Laplace(1.0).privacy_loss().noises, True) is None
+
+
+def test_the_ladder_with_gaussian_noise_meets_the_contour():
+    loss = Gaussian(2.0).privacy_loss().compose(PureDP(0.5).privacy_loss().self_compose(3))
+    exact = loss.epsilon(1e-6)
+    for removal in (True, False):
+        below, above = ladder.ladder(loss.groups, loss.noises, removal)
+        assert below.epsilon(1e-6)[0] <= exact.upper
+        assert exact.lower <= above.epsilon(1e-6)[1]
+        assert above.epsilon(1e-6)[1] < exact.upper * 1.02
 
 
 def test_a_saddle_that_is_out_of_reach_is_none():

@@ -20,7 +20,10 @@ from accounting import (
     ladder,
 )
 from accounting.answers import Direction
+from accounting.echoes import Echoes
+from accounting.kernel import Kernel
 from accounting.mixture import Mixture, moments, nodes
+from accounting.saddle import Saddle
 from accounting.subsampled import Subsampled
 from tests.accounting import brute_force
 from tests.accounting.checks import assert_dominates, assert_narrow, assert_repeating_costs_more
@@ -153,13 +156,17 @@ def test_few_steps_with_rare_samples_are_bracketed_by_the_ladder(count, share):
     assert steps(1.0, share).epsilon(1e-6).upper < bounds.lower
 
 
-def test_the_ladder_and_the_contour_meet():
-    loss = steps(1.0, 0.05, 40)
-    below, above = ladder.ladder((), loss.noises, True)
-    exact = one_way(loss, removal=True).epsilon(1e-5)
-    assert below.epsilon(1e-5)[0] <= exact[1]
-    assert exact[0] <= above.epsilon(1e-5)[1]
-    assert above.epsilon(1e-5)[1] - below.epsilon(1e-5)[0] < 5e-3 * exact[1]
+@pytest.mark.parametrize(("share", "count"), [(0.05, 40), (0.01, 1000)])
+def test_the_ladder_and_the_contour_meet(share, count):
+    """Two ways that have only the loss of one step in common."""
+    loss = steps(1.0, share, count)
+    for removal in (True, False):
+        below, above = ladder.ladder((), loss.noises, removal)
+        for delta in (1e-2, 1e-5, 1e-9):
+            exact = one_way(loss, removal=removal).epsilon(delta)
+            assert below.epsilon(delta)[0] <= exact[1]
+            assert exact[0] <= above.epsilon(delta)[1]
+            assert above.epsilon(delta)[1] - below.epsilon(delta)[0] < 5e-2 * exact[1]
 
 
 def test_without_the_ladder_few_steps_are_wide(monkeypatch):
@@ -291,9 +298,17 @@ def test_fading_by_itself_is_no_bound_on_earlier_times():
     assert late < size[-1]
 
 
+def test_echoes_ahead_are_bounded_at_the_largest_tilt_where_none_is_left():
+    factor = Subsampled(Mixture(1.0, 0.1), 3, True)
+    last = Saddle(factor.highest * (1 - 1e-9), 1.0, -20.0, 1e-9, 1.0)
+    assert Echoes.around([factor], last, Kernel.none()).others[-1] == factor.highest
+
+
 def test_noise_too_small_for_the_quadrature_says_what_to_use():
     with pytest.raises(ValueError, match="use Gaussian"):
         steps(1e-4, 0.1, 10).epsilon(1e-5)
     assert 4.9e7 < steps(1e-4, 0.1).epsilon(1e-5).upper < 1e8
+    assert steps(1e-7, 0.1).epsilon(1e-5).upper == math.inf
+    assert steps(1.0, 0.1).delta(1e13) == Bounds(0.0, 5e-324)
     with pytest.raises(ValueError, match="use a smaller order"):
         steps(1.0, 0.1, 10).renyi(1e9)
