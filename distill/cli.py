@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.data_command import data
 from labeldp import __version__
 
 app = App(
@@ -25,6 +26,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
