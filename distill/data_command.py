@@ -105,17 +105,16 @@ class _Lines:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._start = self._last = time.perf_counter()
-        self._first: int | None = None
+        self._last = time.perf_counter()
+        self._first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = time.perf_counter()
-        if self._first is None:
-            self._first = done
-        if now - self._last < _LINE_EVERY_SECONDS or done <= self._first:
+        start, first = self._first = self._first or (now, done)
+        if now - self._last < _LINE_EVERY_SECONDS or done <= first:
             return
         self._last = now
-        left = (now - self._start) / (done - self._first) * max(0, total - done)
+        left = (now - start) / (done - first) * max(0, total - done)
         print(f"{self._name}: {_megabytes(done)} of {_megabytes(total)}, {left:.0f} s left", file=sys.stderr)
 
 

@@ -38,15 +38,17 @@ def download(url: str, path: Path, *, limit: int, sha256: str = "", tell: Tell |
         OSError: no answer, or a refusal; the part that came is kept, and the next call continues it.
         ValueError: what came is not what was expected, and was thrown away.
     """
+    url = re.sub(r"//[^/@]*@", "//", url)  # a name and password would come into messages
     part = path.with_name(f"{path.name}.part")
     resumed = part.exists()
-    _until_whole(url, part, limit, tell or (lambda _: None))
-    if sha256 and _sha256(part) != sha256:
-        part.unlink()
+    try:
+        _until_whole(url, part, limit, tell or (lambda _: None))
+        if sha256 and _sha256(part) != sha256:
+            raise ValueError(f"{url}: expected SHA-256 {sha256}, got another; it is not what was published.")
+    except ValueError:
+        part.unlink(missing_ok=True)
         if not resumed:
-            raise ValueError(
-                f"{_shown(url)}: expected SHA-256 {sha256}, got another; it changed or was damaged on the way."
-            )
+            raise
         download(url, path, limit=limit, sha256=sha256, tell=tell)  # the old part may be of another file
         return
     part.replace(path)
@@ -54,52 +56,65 @@ def download(url: str, path: Path, *, limit: int, sha256: str = "", tell: Tell |
 
 def _until_whole(url: str, part: Path, limit: int, tell: Tell) -> None:
     """Tries, and tries again after a break, until the whole file is there."""
-    pauses = iter(PAUSES_SECONDS)
+    pauses, most = iter(PAUSES_SECONDS), _size(part)
     while True:
-        before = _size(part)
         try:
             _continue(url, part, limit, tell)
             return
         except Broken as error:
-            if _size(part) > before:
-                pauses = iter(PAUSES_SECONDS)
+            if _size(part) > most:
+                pauses, most = iter(PAUSES_SECONDS), _size(part)
             pause = next(pauses, None)
             if pause is None:
-                raise ConnectionError(f"{_shown(url)}: {error}; {_size(part)} bytes are kept.") from error
+                raise ConnectionError(f"{url}: {error}; {_size(part)} bytes are kept.") from error
             time.sleep(pause)
 
 
 def _continue(url: str, part: Path, limit: int, tell: Tell) -> None:
     """Appends what is missing of a file, or begins it anew if the server sends all of it."""
     have = _size(part)
-    headers = {"Accept-Encoding": "identity", "User-Agent": "labeldp"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
     try:
-        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
-    except HTTPError as error:
-        if error.code == 416 and have:  # nothing is missing, or the file is another one
-            if _range(error.headers)[1] == have:
-                return
-            part.unlink()
-            raise Broken("the part did not fit the file") from error
-        kind = Broken if error.code in _LATER else ConnectionError
-        raise kind(f"{_shown(url)}: the server says {error.code} {error.reason}") from error
-    except (http.client.HTTPException, OSError) as error:
-        raise _unreachable(url, error) from error
+        response = _ask(url, have)
+    except HTTPError as error:  # 416: nothing is missing, or the part is of another file
+        if _range(error.headers)[1] == have:
+            return
+        part.unlink()
+        raise Broken("the part did not fit the file") from error
     with response:
-        start, total = _range(response.headers) if response.status == 206 else (0, None)
-        if response.status != 206 and response.headers.get("Content-Length", "").isdecimal():
-            total = int(response.headers["Content-Length"])
-        if response.status == 206 and start != have:
+        start, total = _range(response.headers) if response.status == 206 else (0, _length(response))
+        if start not in (0, have):
             part.unlink()
             raise Broken("the server sent another part than was asked for")
         if total is not None and total > limit:
-            raise ValueError(f"{_shown(url)}: expected at most {limit} bytes, the server announces {total}.")
+            raise ValueError(f"{url}: expected at most {limit} bytes, the server announces {total}.")
         with part.open("ab" if start else "wb") as file:
             _copy(response, file, start, limit, url, tell)
     if total is not None and _size(part) != total:
         raise Broken(f"the connection ended after {_size(part)} of {total} bytes")
+
+
+def _ask(url: str, have: int) -> http.client.HTTPResponse:
+    """Asks for a file from a byte on; lets the answer 416 pass, that there is none."""
+    headers = {"Accept-Encoding": "identity", "User-Agent": "labeldp"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        return urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and have:
+            raise
+        kind = Broken if error.code in _LATER else ConnectionError
+        raise kind(f"{url}: the server says {error.code} {error.reason}") from error
+    except (http.client.HTTPException, OSError) as error:  # no such name and nobody there are final
+        reason = getattr(error, "reason", error)
+        final = isinstance(reason, socket.gaierror | ConnectionRefusedError)
+        raise (ConnectionError if final else Broken)(f"{url}: no answer ({reason})") from error
+
+
+def _length(response: http.client.HTTPResponse) -> int | None:
+    announced = response.headers.get("Content-Length", "")
+    return int(announced) if announced.isdecimal() else None
 
 
 def _copy(
@@ -108,7 +123,7 @@ def _copy(
     while chunk := _chunk(response):
         done += len(chunk)
         if done > limit:
-            raise ValueError(f"{_shown(url)}: expected at most {limit} bytes, got more.")
+            raise ValueError(f"{url}: expected at most {limit} bytes, got more.")
         file.write(chunk)  # a full disk ends it here
         tell(done)
 
@@ -126,18 +141,6 @@ def _range(headers: Message) -> tuple[int, int | None]:
     if match is None:
         return 0, None
     return int(match[1] or 0), int(match[2]) if match[2].isdecimal() else None
-
-
-def _unreachable(url: str, error: Exception) -> OSError:
-    """No such name and nobody there are final; anything else may pass."""
-    reason = getattr(error, "reason", error)
-    final = isinstance(reason, socket.gaierror | ConnectionRefusedError)
-    return (ConnectionError if final else Broken)(f"{_shown(url)}: no answer ({reason})")
-
-
-def _shown(url: str) -> str:
-    """Leaves out a name and password."""
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _size(part: Path) -> int:

@@ -137,20 +137,22 @@ def _hidden(path: Path) -> bool:
 
 
 def _read(items: list[_Item], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images (n, 1 or 3, H, W) float32 in [0, 1] and the labels (n,), ordered by their content.
-
-    Equal images are ordered by name, and of equal name, which two classes may share, by chance.
-    """
+    """Returns the images (n, 1 or 3, H, W) float32 in [0, 1] and the labels (n,)."""
     pixels = [_pixels(item, size) for item in items]
-    digests = [hashlib.sha256(image.tobytes()).digest() for image in pixels]
-    keys = [(digest, item.path.name, os.urandom(8)) for digest, item in zip(digests, items, strict=True)]
-    order = sorted(range(len(items)), key=keys.__getitem__)
+    order = _order(items, pixels)
     colours = max(image.shape[0] for image in pixels)
     images = np.empty((len(items), colours, size[1], size[0]), dtype=np.float32)
     for row, index in enumerate(order):
         images[row] = pixels[index]  # one channel is repeated where others have three
     images /= 255
     return images, np.array([items[index].label for index in order], dtype=np.int64)
+
+
+def _order(items: list[_Item], pixels: list[np.ndarray]) -> list[int]:
+    """Orders images by content, equal ones by name, and equal ones of equal name, which two classes may have, by chance."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in pixels]
+    keys = [(digest, item.path.name, os.urandom(8)) for digest, item in zip(digests, items, strict=True)]
+    return sorted(range(len(items)), key=keys.__getitem__)
 
 
 def _in_colours(images: np.ndarray, colours: int) -> np.ndarray:

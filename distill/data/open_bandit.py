@@ -82,7 +82,7 @@ def _rows(file: File) -> Iterator[dict[str, str]]:
         raise ValueError(f"{file.path}: expected a CSV file; bring it anew.") from None
 
 
-_MEMBERS = {
+MEMBERS = {
     f"obp/dataset/obd/{policy}/{campaign}/{member}.csv": name
     for (policy, campaign) in _LOGS
     for member, name in (
@@ -115,7 +115,7 @@ OPEN_BANDIT = Entry(
         Source(
             ("pypi:obp==0.4.1",),
             size=1_338_290,
-            unpack=from_zip(_MEMBERS),
+            unpack=from_zip(MEMBERS),
         ),
     ),
 )
