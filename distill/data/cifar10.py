@@ -18,12 +18,12 @@ _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 
 def _load(files: Files) -> Dataset:
     """Reads the six files of records."""
-    train = [_records(files[f"{name}.bin"]) for name in _TRAIN]
-    test_images, test_labels = _records(files["test_batch.bin"])
+    train_images, train_labels = _records([files[f"{name}.bin"] for name in _TRAIN])
+    test_images, test_labels = _records([files["test_batch.bin"]])
     return Dataset(
         name="cifar-10",
-        train_images=np.concatenate([images for images, _ in train]),
-        train_labels=np.concatenate([labels for _, labels in train]),
+        train_images=train_images,
+        train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
         num_classes=len(_CLASSES),
@@ -32,23 +32,27 @@ def _load(files: Files) -> Dataset:
     )
 
 
-def _records(file: File) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images (n, 3, 32, 32) in [0, 1] and the labels (n,) of one file."""
-    size = len(file.content)
-    if size == 0 or size % (1 + _PIXELS):
-        raise ValueError(
-            f"{file.path}: expected records of {1 + _PIXELS} bytes, one label and 3 x 32 x 32 pixels each, got {size} "
-            "bytes in all; the binary version of CIFAR-10 is meant, not the one for Python or Matlab."
-        )
-    records = np.frombuffer(file.content, dtype=np.uint8).reshape(-1, 1 + _PIXELS)
-    labels = records[:, 0].astype(np.int64)
-    if labels.max() >= len(_CLASSES):
-        raise ValueError(
-            f"{file.path}: expected labels in 0..{len(_CLASSES) - 1}, got one outside; bring it anew."
-        )
-    images = records[:, 1:].astype(np.float32).reshape(-1, *_SHAPE)
+def _records(files: list[File]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images (n, 3, 32, 32) in [0, 1] and the labels (n,) of some files, one after another."""
+    for file in files:
+        if not file.content or len(file.content) % (1 + _PIXELS):
+            raise ValueError(
+                f"{file.path}: expected records of {1 + _PIXELS} bytes, one label and 3 x 32 x 32 pixels each, got "
+                f"{len(file.content)} bytes in all; the binary version of CIFAR-10 is meant, not the one for Python."
+            )
+    parts = [np.frombuffer(file.content, dtype=np.uint8).reshape(-1, 1 + _PIXELS) for file in files]
+    for file, records in zip(files, parts, strict=True):
+        if records[:, 0].max() >= len(_CLASSES):
+            raise ValueError(
+                f"{file.path}: expected labels in 0..{len(_CLASSES) - 1}, got one outside; bring it anew."
+            )
+    images = np.empty((sum(map(len, parts)), *_SHAPE), dtype=np.float32)
+    row = 0
+    for records in parts:  # one file at a time: all of them would need the memory twice
+        images[row : row + len(records)] = records[:, 1:].reshape(-1, *_SHAPE)
+        row += len(records)
     images /= 255
-    return images, labels
+    return images, np.concatenate([records[:, 0] for records in parts]).astype(np.int64)
 
 
 def _unpack_pngs(downloads: list[Path], folder: Path) -> None:
