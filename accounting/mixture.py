@@ -45,6 +45,9 @@ MOST_NODES, CELLS = 1 << 20, 1 << 12
 AT_ONCE = 1 << 18
 """Entries of a table of times and nodes that is made at once."""
 
+HEIGHTS: Floats = np.geomspace(1e-3, 1, 28)
+"""Shares of the strip in which its half-width a is looked for."""
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -208,7 +211,7 @@ def moments(mixture: Mixture, power: float) -> tuple[float, float, float, float]
 def step(mixture: Mixture, power: float, time: float) -> float:
     """Returns the largest step for which quadrature is proved to err by less than e^-EXACT of `I(s_0)`."""
     m = mixture.distance
-    heights = np.geomspace(1e-3, 1, 28) * min(12.0, 0.97 * math.pi / m)
+    heights = HEIGHTS * min(12.0, 0.97 * math.pi / m)
     price = heights**2 / 2
     if power < 0:
         price += power * np.log(np.cos(m * heights / 2))
