@@ -1,7 +1,7 @@
 """Times our accountant beside dp_accounting, Opacus and prv-accountant; writes benchmarks/results/accounting_speed.json.
 
-    pip install dp-accounting prv-accountant opacus        # peers; what is missing is said to be so
-    python -m benchmarks.accounting_speed                  # a few minutes
+    pip install --group peers                  # pip 25.1 or uv; what is missing is said to be so
+    python -m benchmarks.accounting_speed      # a few minutes
 
 One row is one question for an epsilon, asked in a process of its own that has answered a small one before the clock starts.
 Ours answers with both ends, and its time is the median over three compositions that it has not seen; what a peer returns
