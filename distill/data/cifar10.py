@@ -84,9 +84,7 @@ def _labels(path: Path, count: int) -> np.ndarray:
 
 def _pixels(path: Path) -> np.ndarray:
     """Returns the pixels (n, 3072) of one PNG, the colours one after another."""
-    from PIL import (
-        Image,
-    )  # here: it comes with matplotlib, and only for this download and folders is it needed
+    from PIL import Image  # here: it comes with matplotlib; folders and this download need it
 
     try:
         with Image.open(path) as image:

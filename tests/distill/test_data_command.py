@@ -1,5 +1,7 @@
 """`labeldp data`: what is known and where it is, and bringing it; through the real command line."""
 
+from pathlib import Path
+
 import pytest
 
 from distill import data
@@ -95,3 +97,15 @@ def test_help_comes_without_anything_heavy() -> None:
 
     loaded = loaded_by("from distill.cli import app\napp(['data', '--help'], exit_on_error=False)")
     assert not loaded & set(HEAVY)
+
+
+def test_the_page_shows_the_sets_as_they_are() -> None:
+    from distill.data_command import _megabytes
+
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    rows = [
+        f"| {entry.name} | {entry.about} | {_megabytes(entry.sources[0].size) if entry.sources else 'nothing'} "
+        f"| {entry.licence} |"
+        for entry in data.ENTRIES.values()
+    ]
+    assert "\n".join(["| --- | --- | --- | --- |", *rows, ""]) in page

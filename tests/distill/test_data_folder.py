@@ -234,6 +234,7 @@ TABLES = {
         lambda rows: [*rows, ["../x.png", "train", "hiv"]],
         "inside the folder, got another in row 19",
     ),
+    "below and out": (lambda rows: [*rows, ["a/../../x.png", "train", "hiv"]], "inside the folder"),
     "absolute": (lambda rows: [*rows, ["/etc/passwd", "train", "hiv"]], "inside the folder"),
     "missing file": (lambda rows: [*rows, ["no.png", "train", "hiv"]], "no.png: expected an image"),
     "short row": (lambda rows: [*rows, ["no.png", "train"]], "3 columns in row 19, got 2"),
@@ -270,3 +271,24 @@ def test_the_configuration_asks_for_what_a_folder_needs() -> None:
         config.Data(name="folder")
     with pytest.raises(ValueError, match=r"data\.classes"):
         config.Data(name="mnist", classes="a,b")
+
+
+def test_a_loop_that_a_table_names_is_refused(tmp_path) -> None:
+    write_table(tmp_path)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with (tmp_path / "labels.csv").open("a") as file:
+        file.write("loop.png,train,hiv\n")
+    assert "loop.png: expected an image file" in refused(tmp_path, ",".join(CLASSES))
+
+
+def test_a_file_that_may_not_be_looked_at_is_named_without_its_class(tmp_path, monkeypatch) -> None:
+    write_folder(tmp_path)
+    is_file = Path.is_file
+
+    def denied(path: Path) -> bool:
+        if path.name == "004.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert "train/*/004.png: expected an image file" in refused(tmp_path)
