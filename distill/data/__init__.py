@@ -19,7 +19,7 @@ __all__ = ["ENTRIES", "IMAGES", "TABLES", "Dataset", "Entry", "Table", "load", "
 IMAGES = {entry.name: entry for entry in (digits.DIGITS, idx.FASHION_MNIST, idx.MNIST, cifar10.CIFAR_10)}
 TABLES = {
     entry.name: entry
-    for entry in (adult.ADULT, open_bandit.OPEN_BANDIT, regression.DIABETES, adult.ADULT_HOURS)
+    for entry in (adult.ADULT, adult.ADULT_HOURS, open_bandit.OPEN_BANDIT, regression.DIABETES)
 }
 ENTRIES = IMAGES | TABLES
 """Every published data set by name; a folder of the user's own images is not among them."""

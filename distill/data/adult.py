@@ -142,7 +142,7 @@ ADULT = Entry(
 ADULT_HOURS = replace(
     ADULT,
     name="adult-hours",
-    about="the same people, a regression: hours of work a week, 1 to 99",
+    about="48,842 people, a regression: hours of work a week, 1 to 99",
     load=_load_hours,
     stored_as="adult",
 )
