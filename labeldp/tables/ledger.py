@@ -35,7 +35,7 @@ class Receipt:
     Attributes:
         entry: its number in the ledger.
         head: the digest of the ledger up to it, for the manifest of the release: it shows later that nothing was taken out.
-        spent, left: epsilon of the budget once it had been charged, rounded up, and down.
+        spent, left: epsilon once it had been charged, of the part that lost most among those it touched; to 1e-12.
         replayed: whether it had been charged before, and cost nothing now.
     """
 

@@ -129,8 +129,10 @@ def _covers(charged: Cost, due: Cost) -> bool:
 def _cap(row: Row, budget: Budget, books: dict[str, Cost]) -> Iterator[str]:
     whole = books.get("", Cost())
     touched = [row["part"]] if row["part"] else [part for part in books if part]
-    lost = [whole.plus(books[part]) for part in touched] or [whole]
-    if not all(budget.allows(cost) for cost in lost):
+    lost = [whole.plus(books[part]) for part in touched if part] or [whole]
+    due = [budget.spent(cost) for cost in lost]
+    stated = row["spent"]
+    if stated is None or any(one is None or one > stated * (1 + TOLERANCE) + 1 for one in due):
+        yield "states less than was spent"
+    elif row["cap"] != budget.pico_epsilon or stated > budget.pico_epsilon:
         yield "passed the cap"
-    if row["spent"] is None or row["cap"] != budget.pico_epsilon or row["spent"] > row["cap"]:
-        yield "does not state what was spent of its cap"

@@ -76,7 +76,7 @@ BEGIN SELECT RAISE(ABORT, 'a ledger forgets nothing'); END""",
 BEGIN SELECT RAISE(ABORT, 'a ledger forgets nothing'); END""",
 }
 
-NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs", "9p")
+NETWORK = ("nfs", "cifs", "smb", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse.sshfs")
 """Beginnings of the names of file systems that several machines see, where locks and shared memory may not be shared."""
 
 Row = dict[str, Any]
@@ -190,7 +190,9 @@ def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
     if read_only:
         # In a directory that cannot be written a ledger without a log can be read as it lies.
         log = path.with_name(path.name + "-wal")
-        fixed = not log.exists() and not os.access(path.parent, os.W_OK)
+        empty = not log.exists() or log.stat().st_size == 0
+        effective = os.access in os.supports_effective_ids
+        fixed = empty and not os.access(path.parent, os.W_OK, effective_ids=effective)
         mode = "ro&immutable=1" if fixed else "ro"
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
