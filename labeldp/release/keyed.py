@@ -148,7 +148,9 @@ class KeyedSource:
         return key_fingerprint(self._key)
 
     def release_digest(self, mechanism: Mechanism, items: Items, plan: Plan, plans: int | None = None) -> str:
-        """The public name of a release, 64 hex digits: equal where nothing that noise depends on differs, but items and labels.
+        """The public name of a release, 64 hex digits: equal where nothing that noise depends on differs, but labels.
+
+        Items are part of it where they have candidates of their own, or where `plans` lists them.
 
         Args:
             mechanism: what answers.
@@ -164,12 +166,15 @@ class KeyedSource:
         told = json.dumps([context, self.fingerprint, f"{plans % 2**128:032x}"], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
-    def plan_digest(self, mechanism: Mechanism, items: Items, plan: Plan) -> int:
-        """A digest below 2^128 of which item has which candidates; 0 where every item has all classes.
+    def plan_digest(self, mechanism: Mechanism, items: Items, plan: Plan, *, listed: bool = False) -> int:
+        """A digest below 2^128 of which item has which candidates; 0 where every item has all classes, unless they are listed.
 
         It does not depend on the order of the items, and digests of parts add up to that of the whole, modulo 2^128.
+
+        Args:
+            listed: for a unit that other items cost something too, a record: items are then part of the digest in any case.
         """
-        if plan.unrestricted:
+        if plan.unrestricted and not listed:
             return 0
         encrypt = self._encryption({**described(mechanism, items, plan, self.epoch), "sampler": _PLANS})
         state = encrypt(items.blocks)

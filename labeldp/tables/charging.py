@@ -55,6 +55,8 @@ def charge(
             raise TypeError(
                 f"Expected a mechanism whose plan goes with the item for a KeyedSource, got {type(mechanism).__name__}."
             )
-        release = source.release_digest(mechanism, item_blocks(items, num_items), plan)
+        names = item_blocks(items, num_items)
+        plans = source.plan_digest(mechanism, names, plan, listed=unit == "record")
+        release = source.release_digest(mechanism, names, plan, plans)
     about = json.dumps(f"{type(mechanism).__name__}, epsilon {mechanism.epsilon!r}, {num_items} items")[1:-1]
     return ledger.charge(dataset, mechanism.event(plan), unit=unit, release=release, part=part, about=about)

@@ -30,7 +30,7 @@ class BudgetSpent(ValueError):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a charge came to; equal for a charge and for its replays.
+    """What a charge came to; the same for its replays, but for `replayed`.
 
     Attributes:
         entry: its number in the ledger.
@@ -103,24 +103,25 @@ class Ledger:
             dataset: the public name of the data whose labels, answers or records are protected, all versions of it.
             event: what is going to happen, or more than that.
             unit: whose budget.
-            release: the digest of everything its noise depends on, from `release_key`, or `KeyedSource.release_digest`: the same
-                one again costs nothing. None for noise that is fresh each time: it is always charged.
+            release: the digest of everything its noise depends on, `KeyedSource.release_digest`: the same one again costs this
+                unit and part nothing. None for noise that is fresh each time: it is always charged. For a record, items have to be
+                in it.
             part: the public name of a part that shares nothing with any other part of the data set; by default all of it.
             about: a public line for those who read the ledger.
 
         Raises:
             BudgetSpent: it would pass the cap.
-            ValueError: no cap was set; `release` was charged as something else; seeded noise; a file that is not what it was.
+            ValueError: no cap was set; `release` was charged as another event or to another data set; seeded noise; a file that is
+                not what it was.
             OSError: it could not be written.
         """
         name, piece = checked_name("dataset", dataset), checked_name("part", part, empty=True)
         arguments.one_of("unit", unit, UNITS)
         told = _told(as_event(event), unit)
-        key = (
-            "once " + secrets.token_hex(32)
-            if release is None
-            else "keyed " + checked_name("release", release)
-        )
+        if release is None:
+            key = f"once {secrets.token_hex(32)}"
+        else:  # one release may cost several units and parts, each of them once
+            key = f"keyed {unit} {len(piece)} {piece} {checked_name('release', release)}"
         about = checked_name("about", about, empty=True)
         with self._ready():
             try:
@@ -138,8 +139,8 @@ class Ledger:
         entry, head, spent, cap, *charged = known
         if charged != [name, unit, piece, told]:
             raise ValueError(
-                f"Expected the release that entry {entry} was charged for, got another data set, unit, part or event under its name; "
-                f"what differs belongs into the name: give it another epoch."
+                f"Expected the release that entry {entry} was charged for, got another event or data set under its name; what differs "
+                f"belongs into the name: give it another epoch."
             )
         return _receipt(entry, head, spent, cap, replayed=True)
 

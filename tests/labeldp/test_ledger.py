@@ -260,14 +260,19 @@ def test_one_name_for_two_releases_is_an_error(ledger) -> None:
         {"dataset": "views"},
         {"event": accounting.RandomizedResponse(0.2, 10)},
         {"event": accounting.RandomizedResponse(0.1, 11)},
-        {"unit": "answer"},
-        {"part": "b"},
-        {"part": ""},
     ):
         with pytest.raises(ValueError, match="another epoch"):
             ledger.charge(**given | other)
     assert ledger.charge(**given).replayed
-    assert len(list(ledger.entries())) == 5
+    for other in ({"unit": "answer"}, {"part": "b"}, {"part": ""}):  # each has its own books
+        assert not ledger.charge(**given | other).replayed
+        assert ledger.charge(**given | other).replayed
+    assert len(list(ledger.entries())) == 8
+
+
+def test_names_of_parts_and_releases_do_not_run_into_one_another(ledger) -> None:
+    for part, release in (("a b", "c"), ("a", "b c"), ("", "a b c"), ("1", "1"), ("", "1 1 1")):
+        assert not ledger.charge("clicks", TENTH, unit="label", part=part, release=release).replayed
 
 
 # Several handles, threads, forks
@@ -394,6 +399,23 @@ def test_a_keyed_release_costs_once_and_fresh_noise_each_time(ledger) -> None:
     rows = [row for row in ledger.entries() if row["kind"] == "charge"]
     assert rows[0]["about"] == "RandomizedResponse, epsilon 0.25, 3 items"
     assert event_of(rows[0]) == accounting.Disjoint([accounting.RandomizedResponse(0.25, 5)])
+
+
+def test_a_record_pays_for_other_items_of_one_number(ledger) -> None:
+    """A label has one answer however many items there are; a record may have moved all answers."""
+    mechanism, source = labeldp.RandomizedResponse(0.1, 5), labeldp.KeyedSource(bytes(range(32)))
+
+    def charged(unit: str, items: list[int]) -> tuple[float, bool]:
+        receipt = charge(ledger, "clicks", mechanism, items, source=source, unit=unit)
+        return receipt.spent, receipt.replayed
+
+    ledger.set_cap("clicks", 1.0, unit="record")
+    assert charged("record", [1, 2]) == (0.2, False)
+    assert charged("record", [2, 1]) == (0.2, True)
+    assert charged("record", [3, 4]) == (0.4, False)
+    assert charged("record", [1, 2, 3]) == (0.7, False)
+    assert charged("label", [1, 2]) == (0.1, False)
+    assert charged("label", [3, 4, 5]) == (0.1, True)
 
 
 def test_plans_by_row_are_refused_with_a_key(ledger) -> None:
