@@ -17,7 +17,7 @@ import numpy as np
 
 import accounting
 from accounting import arguments
-from accounting.composition import compose, is_seeded
+from accounting.composition import Composed, compose, is_seeded
 from accounting.events import Disjoint, Event, Repeated, Sequence
 from accounting.filter import Filter, Odometer
 from accounting.rounding import float_up
@@ -78,11 +78,6 @@ class Budget:
             if odometer.epsilon <= LARGEST:
                 roads.append(math.ceil(Fraction(odometer.epsilon) * PICO))
         return min(roads, default=None)
-
-    def allows(self, cost: Cost) -> bool:
-        """Whether so much may be lost."""
-        spent = self.spent(cost)
-        return spent is not None and spent <= self.pico_epsilon
 
 
 def budget(epsilon: float, delta: float, order: float | None = None) -> Budget:
@@ -147,16 +142,22 @@ def cost_of(event: Event, unit: str, order: float | None) -> Cost:
     exact = sum((_decimal(group.epsilon) * group.count for group in composed.loss.groups), Fraction(0))
     noises = accounting.PrivacyLoss((), composed.loss.noises)
     noise = float(noises.epsilon(0.0).upper)
-    renyi = 0.0
-    if order is not None:
-        known = float(np.asarray(composed.loss.renyi(order).upper))
-        renyi = float_up(Fraction(known) + composed.epsilon) if math.isfinite(known) else math.inf
+    renyi = 0.0 if order is None else _divergence(composed, order)
     pico = None
     if math.isfinite(noise):
         pico = math.ceil((exact + _decimal(noise) + _decimal(float_up(composed.epsilon))) * PICO)
     finite = pico is not None and pico <= LARGEST * PICO
     delta = min(2 * ATTO, math.ceil(_decimal(float_up(composed.delta)) * ATTO))
-    return Cost(pico if finite else None, delta, renyi + 0.0)
+    return Cost(pico if finite else None, delta, renyi)
+
+
+def _divergence(composed: Composed, order: float) -> float:
+    """The Rényi divergence and the epsilons of certificates; infinite where floats cannot tell."""
+    try:
+        known = float(np.asarray(composed.loss.renyi(order).upper))
+    except ValueError:
+        return math.inf
+    return float_up(Fraction(known) + composed.epsilon) + 0.0 if math.isfinite(known) else math.inf
 
 
 def _decimal(value: float) -> Fraction:

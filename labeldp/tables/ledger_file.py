@@ -101,7 +101,7 @@ def opened(path: Path, *, read_only: bool) -> sqlite3.Connection:
         try:
             if not read_only:
                 _prepare(connection)
-            _recognise(connection, path)
+            _recognise(connection, path, read_only)
         except BaseException:
             connection.close()
             raise
@@ -229,7 +229,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         append(connection, None, kind="start", dataset="", unit="", content=secrets.token_hex(16))
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+def _recognise(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
     if _pragma(connection, "application_id") != APPLICATION:
         raise ValueError(f"Expected a ledger at {path}, got another file or database.")
     version = _pragma(connection, "user_version")
@@ -238,8 +238,11 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
             f"Expected a ledger of version {VERSION} at {path}, got version {version}; use the labeldp that wrote it."
         )
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode not in ("wal", "memory", "off", "delete"):
-        raise ValueError(f"Expected a ledger with a write-ahead log at {path}, got mode {mode}.")
+    if mode != "wal" and not read_only:
+        raise ValueError(
+            f"Expected a ledger with a write-ahead log at {path}, got journal mode {mode!r}, set by someone else; restore it with: "
+            f"sqlite3 {path} 'PRAGMA journal_mode=WAL'"
+        )
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

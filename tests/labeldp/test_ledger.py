@@ -19,7 +19,7 @@ import labeldp
 from accounting.filter import Filter
 from labeldp.tables import BudgetSpent, Ledger, charge
 from labeldp.tables import ledger as ledger_module
-from labeldp.tables.budget import budget, cost_of
+from labeldp.tables.budget import Cost, budget, cost_of, stated
 from labeldp.tables.ledger import event_of
 
 TENTH = accounting.RandomizedResponse(0.1, 10)
@@ -145,6 +145,36 @@ def test_parts_share_nothing_but_what_was_charged_to_all(ledger) -> None:
     assert ledger.verify() == ()
 
 
+def test_more_than_a_budget_can_count_is_refused(path) -> None:
+    """An infinite sum, and a divergence beyond every cap."""
+    with Ledger(path) as ledger:
+        ledger.set_cap("clicks", 1e6, unit="record", delta=1e-5)
+        for event in (
+            accounting.Disjoint([accounting.PureDP(1e5)], [100]),
+            accounting.Disjoint([accounting.PureDP(1e308)], [10]),
+            accounting.ApproximateDP(1e308, 0.0),
+        ):
+            with pytest.raises(BudgetSpent, match="costs inf alone"):
+                ledger.charge("clicks", event, unit="record")
+        ledger.charge("clicks", accounting.PureDP(6e5), unit="record")
+        with pytest.raises(BudgetSpent):
+            ledger.charge("clicks", accounting.PureDP(6e5), unit="record")
+        assert ledger.verify() == ()
+
+
+def test_items_are_not_told_of_what_one_label_met() -> None:
+    few, many = (
+        accounting.Repeated([accounting.Disjoint([TENTH], [n], adaptive=True), TENTH], 2) for n in (2, 9)
+    )
+    assert (
+        stated(few, "label")
+        == stated(many, "label")
+        == accounting.Repeated([accounting.Disjoint([TENTH], adaptive=True), TENTH], 2)
+    )
+    assert stated(few, "record") == few
+    assert cost_of(few, "label", None) == cost_of(many, "answer", None) == Cost(4 * 10**11)
+
+
 def test_reproducible_noise_is_not_charged(ledger) -> None:
     with pytest.raises(ValueError, match="Seeded"):
         ledger.charge("clicks", accounting.Seeded(TENTH), unit="label")
@@ -240,6 +270,15 @@ def test_one_release_is_charged_once(ledger) -> None:
     assert len(list(ledger.entries())) == 6
 
 
+def test_a_release_that_another_process_has_just_charged_is_a_replay(ledger, monkeypatch) -> None:
+    """It was not there at the first look, and is at the second, within the turn to write."""
+    first = ledger.charge("clicks", TENTH, unit="label", release="r")
+    looks, looked = iter([True, False]), Ledger._charged
+    monkeypatch.setattr(Ledger, "_charged", lambda self, key: None if next(looks) else looked(self, key))
+    again = ledger.charge("clicks", TENTH, unit="label", release="r")
+    assert (again.entry, again.replayed) == (first.entry, True)
+
+
 def test_a_rerun_on_more_or_fewer_items_is_the_same_release_for_each_label(ledger) -> None:
     """And another one for a record, which all items may touch."""
     few, many = (accounting.Disjoint([TENTH], [n]) for n in (3, 30))
@@ -333,6 +372,10 @@ def test_one_handle_serves_several_threads(ledger) -> None:
         thread.join()
     (balance,) = ledger.balances()
     assert (balance.spent, balance.charges) == (0.5, 5)
+
+
+def test_a_handle_says_where_it_writes(ledger, path) -> None:
+    assert repr(ledger) == f"Ledger('{path}')"
 
 
 def test_a_handle_is_not_carried_across_a_fork_copied_or_pickled(ledger, monkeypatch) -> None:

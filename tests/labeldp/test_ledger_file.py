@@ -51,6 +51,66 @@ def test_what_is_no_ledger_is_refused(path) -> None:
         Ledger(other)
 
 
+class Meddled:
+    """A connection to which something happens when the log is about to be set up."""
+
+    def __init__(self, path, meddle) -> None:
+        self.connection, self.meddle = sqlite3.connect(path, isolation_level=None), meddle
+
+    def execute(self, statement: str, *values):
+        if statement == "PRAGMA journal_mode=WAL":
+            self.meddle()
+        return self.connection.execute(statement, *values)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.connection.in_transaction
+
+
+def test_two_processes_may_make_one_ledger(path, monkeypatch) -> None:
+    ledger_file._create(path)
+    ledger_file._create(path)  # the second finds it there
+    late = Meddled(path, lambda: Ledger(path).close())  # another one makes it meanwhile
+    ledger_file._prepare(late)
+    late.connection.close()
+    with Ledger(path) as ledger:
+        assert [row["kind"] for row in ledger.entries()] == ["start"]
+        assert ledger.verify() == ()
+
+
+def test_setting_up_waits_for_its_turn(path, monkeypatch) -> None:
+    ledger_file._create(path)
+    refusals = iter([True, True, False])
+
+    def refuse() -> None:
+        if next(refusals):
+            raise sqlite3.OperationalError("database is locked")
+
+    waiting = Meddled(path, refuse)
+    ledger_file._prepare(waiting)
+    waiting.connection.close()
+    Ledger(path, read_only=True).close()
+    ledger_file._create(path.with_name("other"))
+    monkeypatch.setattr(ledger_file, "BUSY_SECONDS", -1.0)
+    hopeless = Meddled(
+        path.with_name("other"), lambda: (_ for _ in ()).throw(sqlite3.OperationalError("locked"))
+    )
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        ledger_file._prepare(hopeless)
+    hopeless.connection.close()
+
+
+def test_a_file_without_its_log_is_read_and_not_charged(path) -> None:
+    Ledger(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.close()
+    with pytest.raises(ValueError, match="journal mode 'delete'"):
+        Ledger(path)
+    with Ledger(path, read_only=True) as reader:
+        assert reader.verify() == ()
+
+
 def test_another_version_is_refused(path) -> None:
     Ledger(path).close()
     connection = sqlite3.connect(path)
@@ -71,7 +131,7 @@ def test_a_file_that_was_replaced_under_a_handle_is_seen(ledger, path) -> None:
 
 
 def test_network_file_systems_are_refused(path, monkeypatch) -> None:
-    mounts = "/dev/a / ext4 rw 0 0\nserver:/x /mnt/share nfs4 rw 0 0\ntmpfs /mnt/share/own tmpfs rw 0 0\nx /with\\040space cifs rw 0 0\n"
+    mounts = "short line\n/dev/a / ext4 rw 0 0\nserver:/x /mnt/share nfs4 rw 0 0\ntmpfs /mnt/share/own tmpfs rw 0 0\nx /with\\040space cifs rw 0 0\n"
     kinds = {
         "/a/b": "ext4",
         "/mnt/share/l": "nfs4",
@@ -253,6 +313,9 @@ def test_rows_taken_out_or_put_in_are_seen(path) -> None:
         "DELETE FROM entries WHERE entry = 1",
         "DELETE FROM entries",
         "UPDATE entries SET entry = entry + 10 WHERE entry = 6",
+        "UPDATE entries SET kind = 'start' WHERE entry = 3",
+        "UPDATE entries SET kind = 'cap' WHERE entry = 1",
+        "UPDATE entries SET kind = 'charge' WHERE entry = 2",
     ):
         path.write_bytes(content)
         with tampering(path) as connection:
