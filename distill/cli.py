@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.curve_command import curve
 from distill.key_command import key
 from distill.ledger_command import ledger
 from labeldp import __version__
@@ -27,6 +28,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(curve)
 app.command(key)
 app.command(ledger)
 

@@ -20,7 +20,7 @@ from accounting import arguments
 from accounting.composition import Composed, compose, is_seeded
 from accounting.events import Disjoint, Event, Repeated, Sequence
 from accounting.filter import Filter, Odometer
-from accounting.rounding import float_up
+from accounting.numerics.rounding import float_up
 
 PICO = 10**12
 ATTO = 10**18

@@ -33,9 +33,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting.kernel import Complexes
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.kernel import Complexes
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 EXACT = 48.0
 """Quadrature and ends are left out below e^-48 of I."""
