@@ -54,7 +54,7 @@ NO_ROAD = (
 )
 CERTIFIED = (
     "the teacher carries its own certificate for training records, composed here with every other access "
-    "to the data; pool, answers and student see the data only through the teacher"
+    "to the data, for neighbours as that says (its noise: one record added or removed); pool, answers and student see the data only through the teacher"
 )
 INDEPENDENT = (
     "the items were made independently of the training data, and all answers are composed, because one "
