@@ -158,11 +158,11 @@ def test_events_nested_as_deep_as_allowed_are_read():
 
 def test_numbers_of_an_array_that_are_no_floats_are_answered_on_both_sides_too():
     """Between two floats the bracket of an array is that of each number, not that of the nearest float."""
-    loss = RandomizedResponse(1.0, 10).privacy_loss().self_compose(10)
-    wide = np.longdouble(1e-5) - np.longdouble(2.0**-76)
-    assert float(wide) == 1e-5
-    assert wide < np.longdouble(1e-5)
-    one, many = loss.epsilon(wide), loss.epsilon(np.array([wide, wide]))
+    loss = RandomizedResponse(1.0, 10).privacy_loss().self_compose(1000)
+    wide = np.longdouble(219) + np.longdouble(2.0**-48)
+    assert float(wide) == 219
+    assert wide > np.longdouble(219)
+    one, many = loss.delta(wide), loss.delta(np.array([wide, wide]))
     assert many.upper.tolist() == [one.upper] * 2
     assert many.lower.tolist() == [one.lower] * 2
-    assert one.upper > loss.epsilon(1e-5).upper
+    assert one.lower < loss.delta(219.0).lower
