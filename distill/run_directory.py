@@ -50,12 +50,12 @@ def write_private(
     folder: Path, *, teacher: nn.Module, clean_student: nn.Module, pool: Pool, answers: np.ndarray
 ) -> None:
     """Writes what must stay with the data holder, readable by its owner only."""
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)  # training has left its event files there
     save_file(teacher.state_dict(), folder / "teacher.safetensors")
     save_file(clean_student.state_dict(), folder / "clean_student.safetensors")
     save_file({"images": pool.images, "origin": torch.from_numpy(pool.origin)}, folder / "pool.safetensors")
     save_file({"answers": torch.from_numpy(answers)}, folder / "answers.safetensors")
-    for file in folder.iterdir():
+    for file in folder.glob("*.safetensors"):
         file.chmod(0o600)
 
 
@@ -79,7 +79,7 @@ def write_release(
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
     (folder / "transcript.json").write_text(_json(transcript.to_dict()), encoding="utf-8")
-    privacy = privacy_statement(config, transcript, num_answers=len(released))
+    privacy = privacy_statement(config, transcript, released=released, pool=pool)
     (folder / "privacy.json").write_text(_json(privacy), encoding="utf-8")
     (folder / "PRIVACY.md").write_text(privacy_card(privacy), encoding="utf-8")
     return privacy
