@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.report_command import report
 from labeldp import __version__
 
 app = App(
@@ -25,6 +26,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -160,9 +162,10 @@ def privatize(
 
 
 def _distil(config: object, out: Path, *, replace: bool) -> None:
-    from distill import recipe, report
+    from distill import recipe
+    from distill.report import summary
 
-    for line in report.summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
+    for line in summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
         print(line)
 
 

@@ -179,7 +179,7 @@ def _randomness(config: Config, certificate: Mapping[str, Any] | None) -> dict[s
         "split, pool, weights and order of training": f"public: the seed {config.seed}",
     }
     if certificate:
-        kind = certificate.get("randomness", "as its certificate says")
+        kind = str(certificate.get("randomness", "as its author states"))
         sources["training of the teacher"] = {
             "system": "samples and noise from a key of the operating system; arithmetic in floating point",
             "seeded": "reproducible from a seed; for experiments only",
@@ -188,7 +188,7 @@ def _randomness(config: Config, certificate: Mapping[str, Any] | None) -> dict[s
 
 
 def _not_covered(transcript: accounting.Transcript, certificate: Mapping[str, Any] | None) -> list[str]:
-    texts = list(NOT_COVERED)
+    texts: list[str] = [*NOT_COVERED]
     if transcript.pool != "independent" and transcript.teacher is None:
         texts.insert(0, POOL_IS_NOT_COVERED)
     if certificate and "not_covered" in certificate:
@@ -222,4 +222,15 @@ def _teacher(certificate: dict[str, Any] | None) -> list[str]:
     if certificate is None:
         return ["no certificate: nothing is claimed about the training of the teacher."]
     facts = {key: value for key, value in certificate.items() if key not in ("type", "event", "not_covered")}
-    return [f"{key.replace('_', ' ')}: {value}" for key, value in facts.items() if value is not None]
+    return [
+        f"{key.replace('_', ' ')}: {in_words(value).rstrip('.')}."
+        for key, value in facts.items()
+        if value is not None
+    ]
+
+
+def in_words(fact: Any) -> str:
+    """A fact of a certificate as text; a mapping becomes a list of names with values."""
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{name} {value}" for name, value in fact.items())
+    return str(fact)

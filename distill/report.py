@@ -205,8 +205,8 @@ def summary(report: Report) -> list[str]:
     return summary_lines(report.to_dict(), report.folder)
 
 
-def summary_lines(values: dict[str, Any], folder: Path) -> list[str]:
-    """The lines a person reads about a run, from the values of its report."""
+def summary_lines(values: dict[str, Any], folder: Path, *, page: Path | None = None) -> list[str]:
+    """The lines a person reads about a run, from the values of its report; `page` says where its page lies, if not in the run."""
     lines = [
         f"{NAMES[name]:<20} {value:7.2%} of {values['num_test_images']} test images"
         for name, value in values["accuracy"].items()
@@ -217,7 +217,7 @@ def summary_lines(values: dict[str, Any], folder: Path) -> list[str]:
     return [
         *lines,
         "",
-        f"report: {folder / 'report.html'} (for the data holder)",
+        f"report: {page or folder / 'report.html'} (for the data holder)",
         f"release: {folder / 'release'}",
     ]
 

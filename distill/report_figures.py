@@ -11,7 +11,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours, safe for colour-blind readers; the page may replace each by its variable.
 COLOURS = {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "grey": "#8a8a8a"}
@@ -47,7 +49,7 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
             colour = BLUE if row == len(values) - 1 else GREY
             axes.barh(row, 100 * value, color=colour, height=0.6)
             axes.plot([100 * low, 100 * high], [row, row], color=INK, linewidth=1.2)
-            axes.text(100 * high + 1.5, row, f"{value:.1%}", va="center", weight="bold")
+            axes.text(100 * high + 1.5, row, f"{100 * value:.1f} %", va="center", weight="bold")
         axes.set_yticks(range(len(values)), [name for name, _, _ in values])
         axes.invert_yaxis()
         axes.set_xlim(0, 114)
@@ -72,7 +74,9 @@ def pool_samples(images: list[np.ndarray]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _figure(WIDE, WIDE * sheet.shape[0] / sheet.shape[1] + 0.2)
         axes.imshow(sheet, interpolation="none")
-        axes.set_xticks([(c + 0.5) * (width + 1) - 1 for c in range(len(images))], range(len(images)))
+        axes.set_xticks(
+            [(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in range(len(images))]
+        )
         axes.xaxis.tick_top()
         _bare(axes)
         axes.set_yticks([])
@@ -85,7 +89,7 @@ def curve(points: list[list[float]], *, title: str, label: str) -> str:
         figure, axes = _figure(NARROW, 1.7)
         axes.plot(*np.array(points).T, color=BLUE, linewidth=1.3, marker="." if len(points) < 3 else "")
         axes.set(title=title, xlabel="step", ylabel="loss (nats)" if label == "loss" else label)
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         return _svg(figure)
 
 
@@ -94,7 +98,7 @@ def confusion(counts: list[list[int]]) -> str:
     table = np.array(counts)
     share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
     paint = np.zeros((*table.shape, 4))
-    paint[..., :3] = mpl.colors.to_rgb(BLUE)
+    paint[..., :3] = to_rgb(BLUE)
     paint[..., 3] = 0.65 * np.sqrt(share)  # the root lets rare confusions be seen
     with mpl.rc_context(STYLE):
         figure, axes = _figure(3.6, 3.6)
@@ -168,15 +172,18 @@ def wall_times(seconds: dict[str, float]) -> str:
 
 
 def accuracy_against_epsilon(lines: dict[str, list[tuple[float, float, tuple[float, float]]]]) -> str:
-    """Accuracy against epsilon per answer, one line for each label scheme, with intervals (epsilon, share, interval)."""
+    """Accuracy against epsilon per answer, with intervals (epsilon, share, interval); a line through the means of each label scheme."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(WIDE, 3.2)
         for colour, (name, points) in zip(CYCLE * len(lines), lines.items(), strict=False):
-            epsilon, value, interval = zip(*sorted(points), strict=True)
-            middle, ends = 100 * np.array(value), 100 * np.array(interval).T
-            axes.errorbar(
-                epsilon, middle, yerr=np.abs(ends - middle), color=colour, marker="o", capsize=2.5, label=name
-            )
+            for epsilon, value, (low, high) in points:
+                axes.plot([epsilon] * 2, [100 * low, 100 * high], color=colour, linewidth=1, alpha=0.6)
+                axes.plot(epsilon, 100 * value, color=colour, marker="o", markersize=4)
+            epsilons = sorted({epsilon for epsilon, _, _ in points})
+            means = [
+                100 * np.mean([value for at, value, _ in points if at == epsilon]) for epsilon in epsilons
+            ]
+            axes.plot(epsilons, means, color=colour, linewidth=1.4, label=name)
         axes.set_xscale("log")
         ticks = sorted({point[0] for points in lines.values() for point in points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -8,6 +8,7 @@ import numpy as np
 
 import accounting
 from distill import report_figures
+from distill.privacy_card import in_words
 from distill.report import NAMES, warnings
 
 PRIORS = {
@@ -76,6 +77,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["rounded_up"] = accounting.rounded_up
+    made.filters["in_words"] = in_words
     made.filters["percent"] = percent
     made.filters["thousands"] = "{:,}".format
     return made
