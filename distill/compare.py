@@ -142,7 +142,10 @@ def _results(run: RunSeen, students: list[str]) -> list[str]:
         else ""
         for name in students
     ]
-    return [stages, *map(_epsilon, values["guarantees"]), *accuracies, f"{values['seconds']['all']:.1f}"]
+    answer, record = map(_epsilon, values["guarantees"])
+    if answer == "none" and values["privacy"]["epsilon_per_answer"] is not None:
+        answer += f" ({accounting.rounded_up(values['privacy']['epsilon_per_answer'])}, void)"
+    return [stages, answer, record, *accuracies, f"{values['seconds']['all']:.1f}"]
 
 
 def _epsilon(guarantee: dict[str, Any]) -> str:

@@ -159,14 +159,14 @@ def curves(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_report(report: Report) -> None:
-    """Writes report.json and report.html, readable by their owner only."""
+    """Writes report.html and then report.json, which says that the run is finished; readable by their owner only."""
     from distill.report_page import page  # here: who only reads a report needs no figures
 
     values = report.to_dict()
     text = json.dumps(values, indent=1)
     assert text.startswith("{\n ")
-    write_private_text(report.folder / "report.json", "{" + text[3:] + "\n")  # the first line is the notice
     write_private_text(report.folder / "report.html", page(values, read_images(report.folder, values)))
+    write_private_text(report.folder / "report.json", "{" + text[3:] + "\n")  # the first line is the notice
 
 
 def read_report(folder: Path) -> dict[str, Any]:

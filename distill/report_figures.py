@@ -63,9 +63,8 @@ def pool_samples(images: list[np.ndarray]) -> str:
     """Images of the pool (n, C, H, W), one column for each class."""
     rows = max(map(len, images))
     channels, height, width = next(column.shape[1:] for column in images if len(column))
-    sheet = np.zeros(
-        (rows * (height + 1), len(images) * (width + 1), 4), dtype=np.uint8
-    )  # clear between images
+    size = (rows * (height + 1), len(images) * (width + 1), 4)
+    sheet = np.full(size, 128, dtype=np.uint8)  # half clear between images, on light and dark pages
     for column, stack in enumerate(images):
         for row, image in enumerate(stack):
             place = sheet[row * (height + 1) :, column * (width + 1) :][:height, :width]
