@@ -50,6 +50,8 @@ def test_the_page_of_one_run_is_written_again(runs, capsys) -> None:
 
 
 def test_the_page_of_one_run_can_go_elsewhere(runs, tmp_path, capsys) -> None:
+    path = runs["one"] / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"curves": []}))  # quicker
     status, text, _ = run(capsys, runs["one"], "--out", tmp_path / "page.html")
     assert status == 0
     assert "<svg" in (tmp_path / "page.html").read_text()
