@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.curve_command import curve
 from distill.report_command import report
 from labeldp import __version__
 
@@ -26,6 +27,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(curve)
 app.command(report)
 
 INSTALL = (
