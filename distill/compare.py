@@ -100,7 +100,7 @@ def comparison_page(runs: list[RunSeen]) -> str:
             results=results(runs),
             differences=differences(runs),
             notes=[f"{run.name}: {text}" for run in runs for text in _notes(run)],
-            words={name: values["privacy"]["plain_words"] for name, values in finished.items()},
+            words=_words(finished),
             accuracy_figure=report_figures.accuracy_against_epsilon(lines) if len(epsilons) > 1 else None,
             time_figure=report_figures.phases_of_runs(
                 {name: values["seconds"] for name, values in finished.items()}
@@ -129,6 +129,14 @@ def accuracy_lines(
         )
         lines.setdefault(name, []).append(point)
     return lines
+
+
+def _words(finished: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """What must stand beside each epsilon, with the runs it is true of."""
+    words: dict[str, list[str]] = {}
+    for name, values in finished.items():
+        words.setdefault(values["privacy"]["plain_words"], []).append(name)
+    return words
 
 
 def _results(run: RunSeen, students: list[str]) -> list[str]:

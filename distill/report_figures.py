@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 COLOURS = {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "grey": "#8a8a8a"}
 BLUE, ORANGE, GREEN, GREY = COLOURS.values()
 INK = "#010203"
-MORE = ("#56b4e9", "#e69f00", "#cc79a7", "#b8a800")
+MORE = ("#cc79a7", "#e69f00", "#9673d0", "#b8a800")
 CYCLE = (BLUE, ORANGE, GREEN, *MORE, GREY)
 STYLE: Any = {
     "font.size": 10,
@@ -40,7 +40,7 @@ ON_PAGE: Any = {
     "ytick.labelsize": 9,
     "axes.labelsize": 9,
 }
-WIDE, NARROW = 5.4, 2.4  # inches: a whole column of the page, or half of it
+WIDE, NARROW = 4.7, 2.4  # inches: a whole column of the page, or half of it
 MOST_CELLS_WITH_NUMBERS = 12
 
 
