@@ -14,6 +14,7 @@ import accounting
 from distill.config import Config
 from distill.config_file import to_toml
 from distill.diagnostics import accuracy_interval, calibration, confusion
+from distill.durable import write_text
 from distill.pool import Pool
 from distill.privacy_card import pool_sources
 from distill.usage import UsageError
@@ -242,5 +243,4 @@ def warnings(values: dict[str, Any]) -> list[str]:
 
 def write_private_text(path: Path, text: str) -> None:
     """Writes a file that its owner alone can read."""
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
