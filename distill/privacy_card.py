@@ -77,7 +77,7 @@ def privacy_statement(
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
         "adjacency": ADJACENCY | ({"record": certificate["adjacency"]} if certificate else {}),
-        "composition": COMPOSITION,
+        "composition": {} if obstacle == CLEAN else COMPOSITION,
         "randomness": config.privacy.source,
         "sources_of_randomness": _randomness(config, certificate),
         "pool": transcript.pool,
@@ -170,20 +170,22 @@ def _mechanism_line(each: dict[str, Any]) -> str:
 
 
 def _randomness(config: Config, certificate: Mapping[str, Any] | None) -> dict[str, str]:
+    kind = "none" if config.privacy.stages == "clean" else config.privacy.source
     labels = {
+        "none": "none",
         "system": "AES-256 in counter mode under a fresh key of the operating system, kept nowhere",
         "seeded": f"reproducible from the seed {config.seed}; for experiments only",
     }
     sources = {
-        "noise on the labels": labels[config.privacy.source],
+        "noise on the labels": labels[kind],
         "split, pool, weights and order of training": f"public: the seed {config.seed}",
     }
     if certificate:
-        kind = str(certificate.get("randomness", "as its author states"))
+        stated = str(certificate.get("randomness", "as its author states"))
         sources["training of the teacher"] = {
             "system": "samples and noise from a key of the operating system; arithmetic in floating point",
             "seeded": "reproducible from a seed; for experiments only",
-        }.get(kind, kind)
+        }.get(stated, stated)
     return sources
 
 

@@ -102,6 +102,7 @@ def test_what_is_seeded_or_clean_is_refused(settings, why: str) -> None:
     assert card.splitlines()[0].startswith("**NOT FOR RELEASE: ")
     assert "Nothing is promised to anybody" in card
     assert "Epsilon 1 per answer" not in card
+    assert "AES" not in card
     assert statement()["releasable"] is True  # the twin
 
 

@@ -149,6 +149,8 @@ def test_rows_of_one_bank_image_are_counted() -> None:
 
 def test_where_images_of_the_generator_are_varied_the_page_says_how_often(few) -> None:
     counted = few | {"rows_per_bank_image": {"images": 57_600, "mean": 1.39, "largest": 2}}
+    once = few | {"rows_per_bank_image": {"images": 800, "mean": 1.0, "largest": 1}}
+    assert "No two rows are variations of one image" in page(once, None)
     assert "57,600 images of the generator were varied into\n1.4 rows each, 2 at most" in page(counted, None)
 
 
@@ -177,6 +179,8 @@ def test_a_run_of_clean_answers_is_stamped_on_its_page(few) -> None:
     assert "NOT FOR RELEASE:" in text
     assert "clean answers, not private" in text
     assert 'class="holds"' not in text
+    assert "<small>private student<" not in text
+    assert "<small>private student<" in page(few, None)
     assert "NOT FOR RELEASE:" not in page(few, None)  # the twin
 
 
