@@ -45,6 +45,7 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
                 ],
                 values["num_test_images"],
             ),
+            most_columns=report_figures.MOST_COLUMNS,
             pool_figure=report_figures.pool_samples(images) if images is not None and shown else None,
             tests=[
                 (

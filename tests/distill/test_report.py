@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from distill import report_figures
 from distill.report import NOTICE, curves, read_images, read_report, rows_per_bank_image, warnings
 from distill.report_page import page
 from distill.usage import UsageError
@@ -158,6 +159,19 @@ def test_a_public_prior_about_the_domain_is_said(few) -> None:
     assert "public prior about the domain" not in page(few, None)
     shapes = few | {"pool": {"trajectory": 400, "procedural": 400}}
     assert "public prior about the domain" in page(shapes, None)
+
+
+@pytest.mark.parametrize(("num_classes", "channels"), [(2, 1), (10, 3), (100, 3)])
+def test_a_sheet_of_images_fits_the_page(num_classes: int, channels: int) -> None:
+    """Few classes do not make giant images, many no invisible ones; a class that is never seen leaves its column free."""
+    images = [np.full((12, channels, 8, 8), 99, dtype=np.uint8) for _ in range(num_classes)]
+    images[1] = np.empty(0)
+    figure = ElementTree.fromstring(report_figures.pool_samples(images))
+    width, height = (float(figure.attrib[side].removesuffix("pt")) / 72 for side in ("width", "height"))
+    assert width <= report_figures.WIDE + 0.01
+    assert height <= 7
+    shown = min(num_classes, report_figures.MOST_COLUMNS)
+    assert 0.15 <= width / shown <= report_figures.LARGEST_IMAGE + 0.01
 
 
 def test_curves_are_thinned_out_and_keep_their_phases() -> None:
