@@ -17,6 +17,7 @@ from distill.curve_command import curve
 from distill.data_command import data
 from distill.key_command import key
 from distill.ledger_command import ledger
+from distill.report_command import report
 from labeldp import __version__
 
 app = App(
@@ -33,6 +34,7 @@ app.command(data)
 app.command(curve)
 app.command(key)
 app.command(ledger)
+app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -169,9 +171,10 @@ def privatize(
 
 
 def _distil(config: object, out: Path, *, replace: bool) -> None:
-    from distill import recipe, report
+    from distill import recipe
+    from distill.report import summary
 
-    for line in report.summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
+    for line in summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
         print(line)
 
 
