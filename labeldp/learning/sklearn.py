@@ -1,5 +1,8 @@
 """scikit-learn estimators for noisy labels: any classifier or regressor inside, label differential privacy around it."""
 
+# scikit-learn has no types
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self, cast
@@ -105,7 +108,7 @@ class LabelDPClassifier(ClassifierMixin, LearnsFromReleases):  # pyright: ignore
             TypeError, ValueError: see the class; no message holds a label. A label that is none of the classes is the one error that
                 depends on labels.
         """
-        self._take(X, y)
+        items, y = self._take(X, y)
         encode(
             [], self.classes
         )  # classes and the rest of what is public are checked before labels are looked at
@@ -124,11 +127,12 @@ class LabelDPClassifier(ClassifierMixin, LearnsFromReleases):  # pyright: ignore
         self.classes_ = np.asarray(self.classes)
         likelihood = np.asarray(released.likelihood(), dtype=np.float64)
         belief = None if prior is None else checked_prior(prior, len(likelihood), num_classes)
-        return self._adopt(fitted_classifier(self.estimator, X, likelihood, belief=belief, **learning))
+        return self._adopt(fitted_classifier(self.estimator, items, likelihood, belief=belief, **learning))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most likely class of each item; (n,)."""
-        return self.classes_[self._numbers(X)]
+        numbers = self._numbers(X)
+        return self.classes_[numbers]
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any) -> Floats:
@@ -238,7 +242,7 @@ class LabelDPRegressor(RegressorMixin, LearnsFromReleases):  # pyright: ignore[r
             y: `labeldp.NoisyLabels` of `RandomizedResponseOnBins` or `UnbiasedRandomizer`; or raw labels (n,), real numbers.
             source: as for `LabelDPClassifier.fit`.
         """
-        self._take(X, y)
+        items, y = self._take(X, y)
         learning = self._learning()
         if isinstance(y, Released):
             released = self._keep(y, mechanisms_of(y), None)
@@ -248,14 +252,14 @@ class LabelDPRegressor(RegressorMixin, LearnsFromReleases):  # pyright: ignore[r
             released = self._release(
                 y,
                 lambda epsilon: self.mechanism(epsilon, grid, weights),
-                np.asarray,
+                lambda labels: _clipped(labels, grid[0], grid[-1]),
                 prior=None,
                 source=source,
             )
         answers = _answers(released)
         fitted = fitted_regressor(
             self.estimator,
-            X,
+            items,
             released.likelihood(),
             label_values=np.array(answers.label_values),
             targets=unbiased(cast(NoisyLabels, released)),
@@ -278,6 +282,29 @@ class LabelDPRegressor(RegressorMixin, LearnsFromReleases):  # pyright: ignore[r
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"Expected finite bounds, the lower one first, got ({low}, {high}).")
         return tuple(np.linspace(low, high, checked_integer("bins", self.bins, least=2)).tolist())
+
+
+def _clipped(labels: object, low: float, high: float) -> Floats:
+    """Labels as numbers between the bounds, (n,); the one check that may depend on them.
+
+    Raises:
+        TypeError: not an array of numbers.
+        ValueError: not one-dimensional, or a label that is not finite. No message holds a label.
+    """
+    try:
+        array = None if isinstance(labels, np.ma.MaskedArray) else np.asarray(cast(Any, labels))
+        numbers = None if array is None or array.dtype.kind == "c" else array.astype(np.float64)
+    except (ValueError, TypeError):
+        numbers = None
+    if numbers is None:
+        raise TypeError("Expected labels that are real numbers without a mask, got others.")
+    if numbers.ndim != 1:
+        raise ValueError(f"Expected labels of shape (n,), got {numbers.shape}.")
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            "Expected every label to be finite, got at least one that is not; decide first what a missing label is."
+        )
+    return np.clip(numbers, low, high)
 
 
 def unbiased(noisy: NoisyLabels) -> Floats:

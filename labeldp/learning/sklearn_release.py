@@ -1,11 +1,15 @@
 """What scikit-learn estimators that learn from noisy labels share: which labels they take, and what the labels of people cost."""
 
+# scikit-learn has no types
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from collections.abc import Callable
 from typing import Any, Self, cast
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d, indexable
 
 import accounting
 from labeldp.learning.stages import StagedLabels
@@ -37,17 +41,20 @@ class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[
         transcript = accounting.Transcript([self.event_], about="people")
         return accounting.guarantee(transcript, unit="label")
 
-    def _take(self, X: Any, y: Any) -> None:
-        """Checks what is public about the two.
+    def _take(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """The two as they can be indexed, when what is public about them was checked.
 
         Raises:
-            ValueError: no y, or not as many as there are items.
+            ValueError: complex X, no y, or not as many labels as items.
         """
         if y is None:
             raise ValueError(
                 f"Expected noisy labels, got none: {type(self).__name__} requires y to be passed, but the target y is None."
             )
-        check_consistent_length(X, y)
+        items, labels = cast(tuple[Any, Any], tuple(indexable(X, y)))
+        if np.iscomplexobj(items):
+            raise ValueError("Complex data not supported: expected features that are real numbers.")
+        return items, labels
 
     def _learning(self) -> dict[str, Any]:
         """Parameters of the rounds."""
@@ -133,7 +140,7 @@ class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[
         return {"non_deterministic": True}
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags
+        from sklearn.utils import get_tags  # scikit-learn >= 1.6, which alone calls this
 
         tags = super().__sklearn_tags__()
         tags.non_deterministic = True  # the noise of a release hangs on no random_state

@@ -7,6 +7,9 @@ one that has repeats its noise; and it is made as confident as the answers bear 
 All of it is post-processing of a release: it reads no label.
 """
 
+# scikit-learn has no types
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from typing import Any
 
 import numpy as np
@@ -86,10 +89,10 @@ def fitted_regressor(
     for splits in _splits(len(targets), rounds - 1, folds, random):
         predictions = np.empty_like(targets)
         for train, test in splits:
-            model = clone(estimator).fit(_safe_indexing(X, train), targets[train])
+            model = _fresh(estimator).fit(_safe_indexing(X, train), targets[train])
             predictions[test] = np.ravel(model.predict(_safe_indexing(X, test)))
         targets = _label_means(predictions, likelihood, label_values)
-    return clone(estimator).fit(X, targets)
+    return _fresh(estimator).fit(X, targets)
 
 
 def class_probabilities(model: Any, X: Any, num_classes: int) -> Floats:
@@ -114,7 +117,7 @@ def _posterior(likelihood: Floats, belief: Floats) -> Floats:
 
 def _fitted_to_weights(estimator: Any, X: Any, weights: Floats, random: Any) -> Any:
     """A clone fitted to every item in every class by weight; each class has at least one row."""
-    num_items, num_classes = weights.shape
+    num_items = len(weights)
     name = _weight_name(estimator)
     heaviest = weights.argmax(axis=0) if num_items else np.empty(0, np.intp)
     if name is None:
@@ -122,11 +125,15 @@ def _fitted_to_weights(estimator: Any, X: Any, weights: Floats, random: Any) -> 
         drawn = (points > weights.cumsum(axis=1)[:, None, :-1]).sum(axis=2).ravel()
         items = np.concatenate([np.repeat(np.arange(num_items), DRAWS), heaviest])
         classes = np.concatenate([drawn, np.arange(len(heaviest))])
-        return clone(estimator).fit(_safe_indexing(X, items), classes)
+        return _fresh(estimator).fit(_safe_indexing(X, items), classes)
     kept = weights > LEAST_WEIGHT
     kept[heaviest, np.arange(len(heaviest))] = True
     items, classes = np.nonzero(kept)
-    return clone(estimator).fit(_safe_indexing(X, items), classes, **{name: weights[kept]})
+    return _fresh(estimator).fit(_safe_indexing(X, items), classes, **{name: weights[kept]})
+
+
+def _fresh(estimator: Any) -> Any:
+    return clone(estimator)
 
 
 def _weight_name(estimator: Any) -> str | None:

@@ -182,8 +182,9 @@ def _covers(event: accounting.Event, charged: accounting.Event) -> bool:
     whole = event.event if isinstance(event, accounting.Seeded) else event
     if whole == charged:
         return True
-    both = isinstance(whole, accounting.Disjoint) and isinstance(charged, accounting.Disjoint)
-    return both and set(charged.events) <= set(whole.events)  # a part may hold an item several times
+    if not (isinstance(whole, accounting.Disjoint) and isinstance(charged, accounting.Disjoint)):
+        return False
+    return set(charged.events) <= set(whole.events)  # a part may hold an item several times
 
 
 def checked_prior(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.float64]:
