@@ -1,6 +1,6 @@
 """What learning by likelihood is worth on digits: test accuracy from noisy labels taken for true ones, and from LabelDPClassifier.
 
-`python -m benchmarks.learning` prints the table and writes results/learning.json; some fifteen minutes on one core.
+`python -m benchmarks.learning` prints the table and writes results/learning.json; some minutes on one core.
 """
 
 import json
@@ -19,8 +19,8 @@ RESULTS = Path(__file__).parent / "results" / "learning.json"
 EPSILONS = (0.5, 1.0, 2.0)
 SEEDS = 5
 MODELS = {
-    "logistic regression": lambda seed: LogisticRegression(max_iter=200),
-    "random forest of 50": lambda seed: RandomForestClassifier(50, random_state=seed),
+    "logistic regression": lambda _: LogisticRegression(max_iter=200),
+    "random forest of 20": lambda seed: RandomForestClassifier(20, random_state=seed),
 }
 
 

@@ -77,7 +77,7 @@ class LabelDPClassifier(ClassifierMixin, LearnsFromReleases):  # pyright: ignore
         *,
         classes: Sequence[Hashable] | npt.NDArray[Any],
         mechanism: Callable[[float, int], Mechanism] = SubsetSelection,
-        rounds: int = 4,
+        rounds: int = 6,
         folds: int = 3,
         max_releases: int = 1,
         random_state: Any = None,
@@ -218,7 +218,7 @@ class LabelDPRegressor(RegressorMixin, LearnsFromReleases):  # pyright: ignore[r
             [float, tuple[float, ...], tuple[float, ...]], Mechanism
         ] = RandomizedResponseOnBins,
         prior: Sequence[float] | npt.NDArray[Any] | None = None,
-        rounds: int = 4,
+        rounds: int = 6,
         folds: int = 3,
         max_releases: int = 1,
         random_state: Any = None,
