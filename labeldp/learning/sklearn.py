@@ -43,7 +43,7 @@ class LabelDPClassifier(ClassifierMixin, LearnsFromReleases):  # pyright: ignore
 
     Args:
         estimator: any scikit-learn classifier, also a pipeline that ends in one. Best with `sample_weight` in its `fit` and
-            `predict_proba`; without weights it learns from drawn classes.
+            `predict_proba`; without weights it learns from the most likely class of each item.
         epsilon: what the label of one person may cost, in 0 .. 80; noisy labels with a larger one are refused. None takes noisy labels
             only.
         classes: K >= 2 distinct values in a fixed order, public; never taken from y. Answer c of a mechanism means classes[c].
@@ -51,7 +51,7 @@ class LabelDPClassifier(ClassifierMixin, LearnsFromReleases):  # pyright: ignore
         rounds: R >= 1; the inner estimator is fitted (R - 1) * folds + 1 times.
         folds: F >= 2.
         max_releases: how often raw labels may be released by this estimator and all its clones together.
-        random_state: of folds and drawn classes. It never decides noise.
+        random_state: of folds and ties. It never decides noise.
 
     Attributes:
         classes_: (K,).

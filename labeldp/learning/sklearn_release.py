@@ -42,18 +42,27 @@ class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[
         return accounting.guarantee(transcript, unit="label")
 
     def _take(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """The two as they can be indexed, when what is public about them was checked.
+        """The two as they can be indexed, when what is public about them was checked; scikit-learn's own checks show labels.
 
         Raises:
+            TypeError: y without a length.
             ValueError: complex X, no y, or not as many labels as items.
         """
         if y is None:
             raise ValueError(
                 f"Expected noisy labels, got none: {type(self).__name__} requires y to be passed, but the target y is None."
             )
-        items, labels = cast(tuple[Any, Any], tuple(indexable(X, y)))
+        items = cast(Any, indexable(X)[0])
         if np.iscomplexobj(items):
             raise ValueError("Complex data not supported: expected features that are real numbers.")
+        labels = y if hasattr(y, "__len__") or not hasattr(y, "__array__") else np.asarray(y)
+        if not hasattr(labels, "__len__") or getattr(labels, "shape", None) == ():
+            raise TypeError(f"Expected noisy labels, or labels of shape (n,), got {type(labels).__name__}.")
+        num_items = items.shape[0] if hasattr(items, "shape") else len(items)
+        if len(labels) != num_items:
+            raise ValueError(
+                f"Expected one label for each item, got {num_items} items and {len(labels)} labels."
+            )
         return items, labels
 
     def _learning(self) -> dict[str, Any]:

@@ -25,11 +25,11 @@ Floats = npt.NDArray[np.float64]
 LEAST_WEIGHT = 1e-3
 """A class that is less likely than this is left out for its item."""
 
-DRAWS = 8
-"""Copies of an item, each with a class drawn from its posterior, where an estimator takes no weights."""
-
 DOUBT = 0.01
 """Share of every belief that is spread over all classes: no model is certain of an item that it has not seen."""
+
+TIE = 1e-9
+"""Weights this close are equal: where an estimator takes no weights, an item stands in its most likely class, ties at random."""
 
 SHARPNESS = 2.0 ** np.arange(-2, 5.5, 0.5)
 SPREAD_STEPS = 20
@@ -116,15 +116,14 @@ def _posterior(likelihood: Floats, belief: Floats) -> Floats:
 
 
 def _fitted_to_weights(estimator: Any, X: Any, weights: Floats, random: Any) -> Any:
-    """A clone fitted to every item in every class by weight; each class has at least one row."""
+    """A clone fitted to every item in every class by weight, or in its most likely class; each class has at least one row."""
     num_items = len(weights)
     name = _weight_name(estimator)
     heaviest = weights.argmax(axis=0) if num_items else np.empty(0, np.intp)
     if name is None:
-        points = random.random_sample((num_items, DRAWS, 1))
-        drawn = (points > weights.cumsum(axis=1)[:, None, :-1]).sum(axis=2).ravel()
-        items = np.concatenate([np.repeat(np.arange(num_items), DRAWS), heaviest])
-        classes = np.concatenate([drawn, np.arange(len(heaviest))])
+        likeliest = (weights + TIE * random.random_sample(weights.shape)).argmax(axis=1)
+        items = np.concatenate([np.arange(num_items), heaviest])
+        classes = np.concatenate([likeliest, np.arange(len(heaviest))])
         return _fresh(estimator).fit(_safe_indexing(X, items), classes)
     kept = weights > LEAST_WEIGHT
     kept[heaviest, np.arange(len(heaviest))] = True
