@@ -82,7 +82,8 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), [("README.md", "end_to_end"), ("docs/mechanisms.md", "throughput")]
+    ("page", "name"),
+    [("README.md", "end_to_end"), ("docs/mechanisms.md", "throughput"), ("docs/learning.md", "learning")],
 )
 def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
     benchmark = importlib.import_module(f"benchmarks.{name}")
