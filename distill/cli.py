@@ -13,6 +13,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.curve_command import curve
+from distill.data_command import data
 from labeldp import __version__
 
 app = App(
@@ -25,6 +27,8 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
+app.command(curve)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
