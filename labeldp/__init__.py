@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from labeldp.learning import stages as stages
     from labeldp.learning.sample_size import required_sample_size as required_sample_size
     from labeldp.learning.sklearn import LabelDPClassifier as LabelDPClassifier
-    from labeldp.learning.sklearn import LabelDPRegressor as LabelDPRegressor
+    from labeldp.learning.sklearn_regressor import LabelDPRegressor as LabelDPRegressor
     from labeldp.mechanisms import Mechanism as Mechanism
     from labeldp.mechanisms import NoisyOneHot as NoisyOneHot
     from labeldp.mechanisms import PartitionedRandomizedResponse as PartitionedRandomizedResponse
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "LabelDPClassifier": "labeldp.learning.sklearn",
-    "LabelDPRegressor": "labeldp.learning.sklearn",
+    "LabelDPRegressor": "labeldp.learning.sklearn_regressor",
     "Mechanism": "labeldp.mechanisms",
     "NoisyOneHot": "labeldp.mechanisms",
     "PartitionedRandomizedResponse": "labeldp.mechanisms",

@@ -106,7 +106,7 @@ def test_only_its_estimators_import_scikit_learn() -> None:
         for path, room in FILES
         if room != "distill" and "sklearn" in {name.split(".")[0] for name in imports(path.read_text())}
     }
-    assert users == {"sklearn", "sklearn_release", "sklearn_rounds"}
+    assert users == {"sklearn", "sklearn_regressor", "sklearn_release", "sklearn_rounds"}
 
 
 def test_only_the_kernels_import_numba() -> None:

@@ -15,7 +15,7 @@ import accounting
 from labeldp.learning.stages import StagedLabels
 from labeldp.mechanisms import Mechanism
 from labeldp.mechanisms.parameters import checked_integer
-from labeldp.release import NoisyLabels, Source, privatize
+from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 
 Released = NoisyLabels | StagedLabels
 
@@ -100,19 +100,24 @@ class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[
         """Releases raw labels once and keeps nothing of them. All that can be refused is refused before they are looked at.
 
         Raises:
-            TypeError: no epsilon, so raw labels are not expected.
+            TypeError: no epsilon, so raw labels are not expected; or a source that wants names.
             ValueError: as many releases were made as were allowed; or a label outside the public domain.
         """
         if self.epsilon is None:
             raise TypeError(
                 "Expected noisy labels, got others: pass labeldp.privatize(mechanism, labels), or an epsilon that raw labels may cost."
             )
+        if isinstance(source, KeyedSource):
+            raise TypeError(
+                "Expected a SystemSource or a SeededSource, got a KeyedSource, which wants the items' names: release the labels first, by "
+                "labeldp.privatize with items=..., and fit on that."
+            )
         answers = mechanism(self.epsilon)
         past = self._past_releases()
         self._expect_room(past)
         event = answers.event(answers.plan(prior, len(labels)))
         numbers = encode(_flat(labels))
-        past.append(event if source is None or source.secure else accounting.Seeded(event))
+        past.append(event if getattr(source, "secure", True) else accounting.Seeded(event))
         spent = list(past)
         noisy = privatize(answers, numbers, prior=prior, source=source)
         self.noisy_labels_ = noisy

@@ -21,7 +21,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import accounting
 import labeldp
 from labeldp.learning import sklearn_release
-from labeldp.learning.sklearn import mean_log_likelihood, unbiased
+from labeldp.learning.sklearn import mean_log_likelihood
+from labeldp.learning.sklearn_regressor import unbiased
 from labeldp.learning.stages import Stage, privatize
 
 DIGITS, NUMBERS = load_digits(return_X_y=True)
@@ -227,6 +228,7 @@ def test_a_copy_that_cannot_count_takes_no_raw_labels(copied) -> None:
     fitted = named().fit(FEW, SECRETS)
     assert copied(fitted).guarantee_ == fitted.guarantee_
     np.testing.assert_array_equal(copied(fitted).predict(FEW), fitted.predict(FEW))
+    assert copied(named()).fit(FEW, fitted.noisy_labels_).guarantee_.epsilon == 1.0
 
 
 def test_noisy_labels_cost_nothing_more() -> None:
@@ -259,6 +261,13 @@ def test_random_state_never_decides_noise() -> None:
         named().fit(FEW, SECRETS, source=labeldp.SeededSource(3)).noisy_labels_.values for _ in range(2)
     ]
     np.testing.assert_array_equal(*seeded)
+
+
+def test_keyed_noise_wants_names_and_costs_nothing_here() -> None:
+    estimator = named()
+    with pytest.raises(TypeError, match="items="):
+        estimator.fit(FEW, SECRETS, source=labeldp.KeyedSource(bytes(range(32))))
+    assert estimator.fit(FEW, SECRETS).guarantee_.epsilon == 1.0
 
 
 def test_seeded_noise_is_stamped() -> None:
