@@ -5,13 +5,14 @@ trajectory: every batch it makes on the way, once past a short warm-up.
 The class the teacher sees in an image steers the gradient and is then forgotten: it is nearly the secret answer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from distill import config, models
+from distill.checkpoint import UNSAVED, Saved, State
 from distill.randomness import stream
 from distill.train import Progress, pixels
 
@@ -69,32 +70,83 @@ def trajectory(
     shape: tuple[int, int, int],
     seed: int,
     progress: Progress,
+    saved: Saved = UNSAVED,
 ) -> Tensor:
     """Returns the images (n, C, H, W), as bytes, that generators made on their way; n is `settings.kept`.
 
     Privacy: none. The images depend on all that the teacher was trained on.
     """
     device = next(teacher.parameters()).device
-    weights, latents = stream(seed, "generator weights"), stream(seed, "generator latents")
+    streams = {"weights": stream(seed, "generator weights"), "latents": stream(seed, "generator latents")}
+    checkpoint = saved.phase("generator")
     kept: list[Tensor] = []
+    step = 0
+    if (state := checkpoint.restored()) is not None:
+        step, kept = state["step"], state["kept"]
+        if step == settings.steps:
+            return _joined(kept, shape)
     with progress.phase("generator", total=settings.steps) as phase, discriminator(teacher) as look:
-        for start in range(0, settings.steps, settings.restart):
-            network = models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
-            optimizer = torch.optim.Adam(
-                network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+        network, optimizer = _fresh(settings, shape, streams["weights"], device)
+        if state is not None:
+            _put_back(state, streams, network, optimizer)
+            phase.advance(step)
+        while step < settings.steps:
+            checkpoint.offer(lambda: _generator_state(step, kept, streams, network, optimizer))  # noqa: B023
+            latent = torch.randn(settings.batch_size, settings.latent, generator=streams["latents"]).to(
+                device
             )
-            for age in range(min(settings.restart, settings.steps - start)):
-                latent = torch.randn(settings.batch_size, settings.latent, generator=latents).to(device)
-                images = network(latent)
-                loss = _generator_loss(*look(images), settings)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                if age >= settings.warmup:
-                    kept.append(as_bytes(images.detach()).cpu())
-                report = (start + age) % _REPORT_EVERY == 0
-                phase.advance(1, **({"loss": float(loss.detach())} if report else {}))
+            images = network(latent)
+            loss = _generator_loss(*look(images), settings)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % settings.restart >= settings.warmup:
+                kept.append(as_bytes(images.detach()).cpu())
+            phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
+            step += 1
+            if step % settings.restart == 0:
+                network, optimizer = _fresh(settings, shape, streams["weights"], device)
+    checkpoint.finish({"step": step, "kept": kept})
+    return _joined(kept, shape)
+
+
+def _joined(kept: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
     return torch.cat(kept) if kept else torch.empty((0, *shape), dtype=torch.uint8)
+
+
+def _fresh(
+    settings: config.Generator, shape: tuple[int, int, int], weights: torch.Generator, device: torch.device
+) -> tuple[nn.Module, torch.optim.Adam]:
+    """A generator at its beginning."""
+    network = models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
+    return network, torch.optim.Adam(
+        network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+    )
+
+
+def _generator_state(
+    step: int,
+    kept: list[Tensor],
+    streams: Mapping[str, torch.Generator],
+    network: nn.Module,
+    optimizer: torch.optim.Adam,
+) -> State:
+    return {
+        "step": step,
+        "kept": kept,
+        "streams": {name: source.get_state() for name, source in streams.items()},
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+
+
+def _put_back(
+    state: State, streams: Mapping[str, torch.Generator], network: nn.Module, optimizer: torch.optim.Adam
+) -> None:
+    for name, source in streams.items():
+        source.set_state(state["streams"][name])
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
 
 
 def _generator_loss(logits: Tensor, distance: Tensor, settings: config.Generator) -> Tensor:

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from distill.durable import write_text
+
 LINE_EVERY_SECONDS = 5.0
 
 
@@ -30,13 +32,14 @@ class RunProgress:
     """
 
     def __init__(self, metrics: Path | None = None, *, quiet: bool = False) -> None:
+        self.figures: list[dict[str, Any]] = []
         self._metrics = metrics
         if metrics is not None:
             metrics.touch(mode=0o600)  # losses on private data
+            self.figures = _earlier_rows(metrics)
         self._quiet = quiet
         self._console = Console(stderr=True)
         self.seconds: dict[str, float] = {}
-        self.figures: list[dict[str, Any]] = []
 
     @contextmanager
     def phase(self, name: str, total: int) -> Iterator["ShownPhase"]:
@@ -73,6 +76,14 @@ class RunProgress:
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
+    def forget(self, phase: str, step: int) -> None:
+        """Drops the figures of a phase from that step on: a phase that goes on from an earlier step makes them again."""
+        left = [row for row in self.figures if row["phase"] != phase or row["step"] < step]
+        if len(left) < len(self.figures):
+            self.figures = left
+            if self._metrics is not None:
+                write_text(self._metrics, "".join(json.dumps(row) + "\n" for row in left))
+
     @property
     def quiet(self) -> bool:
         """Whether nothing is shown."""
@@ -84,7 +95,7 @@ class ShownPhase:
 
     def __init__(self, owner: RunProgress, name: str, total: int, bar: Progress | None) -> None:
         self._owner, self._name, self._total, self._bar = owner, name, total, bar
-        self._done = 0
+        self._done, self._recorded = 0, False
         self._start = self._last = time.perf_counter()
         self._task = None if bar is None else bar.add_task(name, total=total, figures="")
 
@@ -92,6 +103,9 @@ class ShownPhase:
         """Moves on by n steps, with the figures of the moment if there are any."""
         self._done += n
         if figures:
+            if not self._recorded:
+                self._owner.forget(self._name, self._done)
+            self._recorded = True
             self._owner.record({"phase": self._name, "step": self._done, **figures})
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, n)
@@ -101,3 +115,12 @@ class ShownPhase:
             self._last = time.perf_counter()
             left = (self._last - self._start) / self._done * (self._total - self._done)
             print(f"{self._name}: {self._done}/{self._total}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def _earlier_rows(metrics: Path) -> list[dict[str, Any]]:
+    """What an interrupted process wrote; a last line cut off by a kill is no row."""
+    text = metrics.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_text(metrics, whole)
+    return [json.loads(line) for line in whole.splitlines()]

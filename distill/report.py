@@ -12,6 +12,7 @@ import accounting
 from distill import report_figures
 from distill.config import Config
 from distill.config_file import to_toml
+from distill.durable import write_text
 from distill.pool import Pool
 from labeldp.learning.stages import StagedLabels
 
@@ -66,6 +67,7 @@ class Report:
             "pool": {
                 name: int(count) for name, count in zip(self.pool.sources, self._origins(), strict=True)
             },
+            "rows_per_bank_image": self.rows_per_bank_image(),
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }
 
@@ -79,16 +81,24 @@ class Report:
             if part.candidates is not None
         }
 
+    def rows_per_bank_image(self) -> dict[str, float] | None:
+        """How many images of the pool come from one image that the generator made: the most, and the mean over those used at all.
+
+        They are near-duplicates of each other, on which no guarantee per answer speaks. None for a pool without a generator.
+        """
+        rows = self.pool.rows_per_bank_image
+        return {"max": int(rows.max()), "mean": float(rows[rows > 0].mean())} if rows.any() else None
+
     def _origins(self) -> np.ndarray:
         return np.bincount(self.pool.origin, minlength=len(self.pool.sources))
 
 
 def write_report(report: Report) -> None:
-    """Writes report.json and report.html, readable by their owner only."""
+    """Writes report.html and then report.json, which says that the run is finished; readable by their owner only."""
     text = json.dumps(report.to_dict(), indent=1)
     assert text.startswith("{\n ")
-    _write(report.folder / "report.json", "{" + text[3:] + "\n")  # so that the first line is the notice
-    _write(report.folder / "report.html", page(report))
+    write_text(report.folder / "report.html", page(report))
+    write_text(report.folder / "report.json", "{" + text[3:] + "\n")  # so that the first line is the notice
 
 
 def page(report: Report) -> str:
@@ -147,8 +157,3 @@ def summary(report: Report) -> list[str]:
 
 def _num_classes(report: Report) -> int:
     return report.released.parts[0].mechanism.num_classes
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")

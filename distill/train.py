@@ -1,12 +1,15 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from distill.checkpoint import UNSAVED, Checkpoint, State
 
 _REPORT_EVERY = 20
 _PREDICT_BATCH = 2048
@@ -65,6 +68,7 @@ def train(
     settings: Settings,
     generator: torch.Generator,
     phase: Phase,
+    checkpoint: Checkpoint = UNSAVED,
 ) -> nn.Module:
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
@@ -77,6 +81,7 @@ def train(
         settings: how long and how fast.
         generator: where the order of the items comes from.
         phase: advances by one a step; `total_steps` says how many there are.
+        checkpoint: where training goes on from if it was interrupted, to the same bits.
 
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
@@ -87,24 +92,59 @@ def train(
     steps = total_steps(len(images), settings)
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if average is not None:
+        parts["average"] = average
+    step = _restore(checkpoint.restored(), parts, generator)
+    if step:
+        phase.advance(step)
+    if step == steps:
+        return model.eval()
     model.train()
-    step = 0
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(images), generator=generator).to(device)
-        for batch in order.tensor_split(steps // settings.epochs):
-            loss = negative_log_likelihood(model(pixels(images[batch])), log_likelihood[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if average is not None:
-                _follow(average, model, settings.averaging)
-            # Reading the loss waits for the device, so it is read seldom.
-            phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
-            step += 1
+    before, batches = (
+        generator.get_state(),
+        (),
+    )  # the order of an epoch is drawn again from the state before it
+    while step < steps:
+        checkpoint.offer(lambda: _state(step, parts, before))  # noqa: B023  it is called now or never
+        batches = batches or _order(len(images), steps // settings.epochs, generator, device)
+        batch = batches[step % len(batches)]
+        loss = negative_log_likelihood(model(pixels(images[batch])), log_likelihood[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if average is not None:
+            _follow(average, model, settings.averaging)
+        # Reading the loss waits for the device, so it is read seldom.
+        phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
+        step += 1
+        if step % len(batches) == 0:
+            before, batches = generator.get_state(), ()
     if average is not None:
         model.load_state_dict(average.state_dict())
+    checkpoint.finish(_state(steps, {"model": model}, before))
     return model.eval()
+
+
+def _order(n: int, batches: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
+    """The items of one epoch in random order, batch by batch."""
+    return torch.randperm(n, generator=generator).to(device).tensor_split(batches)
+
+
+def _state(step: int, parts: Mapping[str, Any], before: Tensor) -> State:
+    """What training needs to go on: the state of every part, and of the generator before the order of this epoch was drawn."""
+    return {"step": step, "order": before, "parts": {name: part.state_dict() for name, part in parts.items()}}
+
+
+def _restore(state: State | None, parts: Mapping[str, Any], generator: torch.Generator) -> int:
+    """Puts every part back and returns the step to go on from; a finished training has only the model's part."""
+    if state is None:
+        return 0
+    for name, values in state["parts"].items():
+        parts[name].load_state_dict(values)
+    generator.set_state(state["order"])
+    return state["step"]
 
 
 def _optimizer(
