@@ -24,7 +24,7 @@ from distill.durable import write_bytes
 from distill.usage import UsageError
 
 EVERY_SECONDS = 20.0
-_LARGEST_SHARE = 0.05  # of the time may go into writing
+LARGEST_SHARE = 0.05  # of the time may go into writing
 _KEPT = 2
 _ENTRY = "labeldp"
 
@@ -134,7 +134,7 @@ class SavedPhase:
         begin = time.monotonic()
         self.finish(state())
         end = time.monotonic()
-        self._due = end + max(EVERY_SECONDS, (end - begin) / _LARGEST_SHARE)
+        self._due = end + max(EVERY_SECONDS, (end - begin) / LARGEST_SHARE)
 
     def finish(self, state: State) -> None:
         """Keeps the state now; the one before goes only when this one is on the disk."""
