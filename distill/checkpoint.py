@@ -29,14 +29,24 @@ _KEPT = 2
 _ENTRY = "labeldp"
 
 State = Mapping[str, Any]
+"""What a phase needs to go on; "step" says how far it is."""
 
 
 class Checkpoint(Protocol):
-    """The checkpoints of one phase."""
+    """The checkpoints of one phase.
 
-    def restored(self) -> State | None:
-        """The newest state that was kept; None for a phase that has to begin."""
-        ...
+    Attributes:
+        state: the newest state that was kept; None for a phase that has to begin.
+        step: how many steps were done by then.
+        spent: how many seconds they took.
+    """
+
+    @property
+    def state(self) -> State | None: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def spent(self) -> float: ...
 
     def offer(self, state: Callable[[], State]) -> None:
         """Keeps the state if it is time. Cheap enough to be called at every step: the state is made only then."""
@@ -56,11 +66,12 @@ class Saved(Protocol):
 class Unsaved:
     """Keeps nothing, for training outside a run."""
 
+    state: State | None = None
+    step = 0
+    spent = 0.0
+
     def phase(self, name: str) -> "Unsaved":
         return self
-
-    def restored(self) -> State | None:
-        return None
 
     def offer(self, state: Callable[[], State]) -> None:
         pass
@@ -80,17 +91,23 @@ class SavedRun:
         config: what they belong to; a checkpoint of another configuration is refused.
 
     Attributes:
-        seconds: for each phase, what earlier processes spent on it.
+        seconds_before: what earlier sittings spent on the phases.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder = folder
         self.config: dict[str, Any] = msgspec.to_builtins(config)
-        self.seconds: dict[str, float] = {}
+        self.seconds_before = 0.0
 
     def phase(self, name: str) -> "SavedPhase":
-        """The checkpoints of one phase."""
-        return SavedPhase(self, name)
+        """The checkpoints of one phase.
+
+        Raises:
+            UsageError: they belong to another configuration, or there are some and all are damaged.
+        """
+        phase = SavedPhase(self, name)
+        self.seconds_before += phase.spent
+        return phase
 
 
 class SavedPhase:
@@ -100,13 +117,11 @@ class SavedPhase:
         self._run, self._name = run, name
         self._start = time.monotonic()
         self._due = self._start + EVERY_SECONDS
+        self.spent = 0.0
+        self.state = self._newest()
+        self.step: int = 0 if self.state is None else self.state["step"]
 
-    def restored(self) -> State | None:
-        """The newest state that can be read.
-
-        Raises:
-            UsageError: it belongs to another configuration, or there are files and all are damaged.
-        """
+    def _newest(self) -> State | None:
         damaged: list[Path] = []
         for path in reversed(self._files()):
             try:
@@ -117,8 +132,8 @@ class SavedPhase:
             refuse_changes(self._run.config, entry["configuration"], source=str(path))
             if damaged:
                 names = ", ".join(str(bad) for bad in damaged)
-                warnings.warn(f"{names}: damaged checkpoint; going on from {path.name}.", stacklevel=2)
-            self._run.seconds[self._name] = entry["seconds"]
+                warnings.warn(f"{names}: damaged checkpoint; going on from {path.name}.", stacklevel=4)
+            self.spent = entry["seconds"]
             return state
         if damaged:
             raise UsageError(
@@ -140,11 +155,8 @@ class SavedPhase:
         """Keeps the state now; the one before goes only when this one is on the disk."""
         files = self._files()
         number = int(files[-1].suffixes[-2][1:]) + 1 if files else 1
-        earlier = self._run.seconds.get(self._name, 0.0)
-        entry = {
-            "configuration": self._run.config,
-            "seconds": earlier + time.monotonic() - self._start,
-        }
+        seconds = self.spent + time.monotonic() - self._start
+        entry = {"configuration": self._run.config, "seconds": seconds}
         write_bytes(self._run.folder / f"{self._stem}.{number:06d}.safetensors", _content(entry, state))
         for path in [*files, None][:-_KEPT]:
             assert path is not None

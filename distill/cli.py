@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.report_command import report
 from labeldp import __version__
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"

@@ -21,7 +21,7 @@ from distill.reuse import take_over
 from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
 from distill.student import final_student, resolved_device, train_student
 from distill.teacher import answers, train_teacher
-from distill.train import accuracy, one_hot, predict
+from distill.train import one_hot, predict
 from distill.usage import UsageError
 
 
@@ -68,7 +68,9 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     start = perf_counter()
     folder, config = claim.folder, claim.config
     private = folder / PRIVATE
-    progress = RunProgress(folder / "metrics.jsonl", quiet=quiet)
+    progress = RunProgress(
+        folder / "metrics.jsonl", events=private / "tensorboard", quiet=quiet, resumed=True
+    )
     saved = SavedRun(folder / CHECKPOINTS, config)
     try:
         dataset = data.load(config.data)
@@ -108,19 +110,16 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     )
     write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
     models: dict[str, nn.Module] = {"teacher": teacher, "clean_student": clean, "private_student": student}
-    spent = {name: seconds + saved.seconds.get(name, 0.0) for name, seconds in progress.seconds.items()}
     report = Report(
         config=config,
-        accuracy={
-            name: accuracy(model, dataset.test_images, dataset.test_labels) for name, model in models.items()
-        },
+        predictions={name: predict(model, dataset.test_images) for name, model in models.items()},
+        test_labels=dataset.test_labels,
         privacy=privacy,
         pool=pool,
         shown=predict(student, pool.images).argmax(axis=1),
         released=released,
-        num_test_images=len(dataset.test_labels),
         figures=progress.figures,
-        seconds={**spent, "all": perf_counter() - start + sum(saved.seconds.values())},
+        seconds={**progress.seconds, "all": perf_counter() - start + saved.seconds_before},
         folder=folder,
     )
     write_report(report)

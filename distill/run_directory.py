@@ -27,7 +27,6 @@ from labeldp.learning.stages import StagedLabels
 STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
     f"{name}.safetensors" for name in ("student", "teacher", "clean_student", "pool", "answers")
 )
-CLEAN = "the answers were used without noise: not for release"
 
 
 def write_private(
@@ -85,12 +84,11 @@ def write_release(
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
     privacy = with_earlier_releases(
-        privacy_statement(config, transcript, num_answers=len(released)),
+        privacy_statement(config, transcript, released=released, pool=pool),
         transcript,
         earlier_releases(folder / PRIVATE),
     )
     if config.privacy.stages == "clean":
-        privacy = not_private(privacy)
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
     else:
         write_tensors(release / STUDENT, student.state_dict(), description, mode=SHARED)
@@ -98,23 +96,6 @@ def write_release(
     write_text(release / "privacy.json", _json(privacy), mode=SHARED)
     write_text(release / "PRIVACY.md", privacy_card(privacy), mode=SHARED)
     return privacy
-
-
-def not_private(privacy: dict[str, Any]) -> dict[str, Any]:
-    """The statement of a run that learnt from the answers themselves: nothing holds, and nothing may leave."""
-    nothing = {"holds": False, "epsilon": None, "why": CLEAN, "releasable": False}
-    words = (
-        f"This run used the {privacy['answers']:,} answers of the teacher without noise, to show the ceiling. Nothing is promised to anybody, "
-        f"and nothing of the run may be published."
-    )
-    return {
-        **privacy,
-        "releasable": False,
-        "guarantees": [guarantee | nothing for guarantee in privacy["guarantees"]],
-        "epsilon_per_answer": None,
-        "plain_words": words,
-        "composed_if_the_pool_were_independent": privacy["composed_if_the_pool_were_independent"] | nothing,
-    }
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ def train_student(
         num_classes=likelihood.shape[1],
         generator=stream(config.seed, f"{name} weights"),
     ).to(resolved_device(config.device))
-    with progress.phase(name, total=total_steps(len(images), config.student)) as phase:
+    checkpoint = saved.phase(name)
+    total = total_steps(len(images), config.student)
+    with progress.phase(name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         order = stream(config.seed, f"{name} order")
         return train(
             model,
@@ -50,7 +52,7 @@ def train_student(
             settings=config.student,
             generator=order,
             phase=phase,
-            checkpoint=saved.phase(name),
+            checkpoint=checkpoint,
         )
 
 

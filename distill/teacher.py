@@ -32,7 +32,9 @@ def train_teacher(
         num_classes=dataset.num_classes,
         generator=stream(seed, "teacher weights"),
     ).to(device)
-    with progress.phase("teacher", total=total_steps(len(images), config)) as phase:
+    checkpoint = saved.phase("teacher")
+    total = total_steps(len(images), config)
+    with progress.phase("teacher", total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         return train(
             model,
             images,
@@ -40,7 +42,7 @@ def train_teacher(
             settings=config,
             generator=stream(seed, "teacher order"),
             phase=phase,
-            checkpoint=saved.phase("teacher"),
+            checkpoint=checkpoint,
         )
 
 

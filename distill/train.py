@@ -24,7 +24,9 @@ class Phase(Protocol):
 class Progress(Protocol):
     """Whoever shows progress."""
 
-    def phase(self, name: str, total: int) -> AbstractContextManager[Phase]: ...
+    def phase(
+        self, name: str, total: int, *, start: int = 0, spent: float = 0.0
+    ) -> AbstractContextManager[Phase]: ...
 
 
 class Settings(Protocol):
@@ -81,7 +83,7 @@ def train(
         settings: how long and how fast.
         generator: where the order of the items comes from.
         phase: advances by one a step; `total_steps` says how many there are.
-        checkpoint: where training goes on from if it was interrupted, to the same bits.
+        checkpoint: where training goes on from, to the same bits, if it was interrupted; `phase` starts at its step.
 
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
@@ -95,9 +97,7 @@ def train(
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if average is not None:
         parts["average"] = average
-    step = _restore(checkpoint.restored(), parts, generator)
-    if step:
-        phase.advance(step)
+    step = _restore(checkpoint.state, parts, generator)
     if step == steps:
         return model.eval()
     model.train()
