@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
 
 from distill import config, models
 from distill.randomness import stream
-from distill.train import Progress, pixels
+from distill.train import REPORT_EVERY, Phase, Progress, half_precision, pixels
 
-_REPORT_EVERY = 20
 _REFINE_BATCH = 256
 _MOMENTUM = 0.8
 _STEP = 0.05
@@ -75,26 +75,62 @@ def trajectory(
     Privacy: none. The images depend on all that the teacher was trained on.
     """
     device = next(teacher.parameters()).device
-    weights, latents = stream(seed, "generator weights"), stream(seed, "generator latents")
+    weights, latents = stream(seed, "generator weights"), stream(seed, "generator latents", device)
     kept: list[Tensor] = []
     with progress.phase("generator", total=settings.steps) as phase, discriminator(teacher) as look:
-        for start in range(0, settings.steps, settings.restart):
-            network = models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
-            optimizer = torch.optim.Adam(
-                network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
-            )
-            for age in range(min(settings.restart, settings.steps - start)):
-                latent = torch.randn(settings.batch_size, settings.latent, generator=latents).to(device)
-                images = network(latent)
-                loss = _generator_loss(*look(images), settings)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                if age >= settings.warmup:
-                    kept.append(as_bytes(images.detach()).cpu())
-                report = (start + age) % _REPORT_EVERY == 0
-                phase.advance(1, **({"loss": float(loss.detach())} if report else {}))
-    return torch.cat(kept) if kept else torch.empty((0, *shape), dtype=torch.uint8)
+        for count, steps in _lives(settings):
+            networks = [
+                models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
+                for _ in range(count)
+            ]
+            kept += _live(networks, steps, look, settings, latents, phase)
+    return torch.cat(kept).cpu() if kept else torch.empty((0, *shape), dtype=torch.uint8)
+
+
+def _lives(settings: config.Generator) -> list[tuple[int, int]]:
+    """How many generators live at once, and for how many steps; the last ones may be fewer, or live shorter."""
+    whole, rest = divmod(settings.steps, settings.restart)
+    groups = [settings.parallel] * (whole // settings.parallel)
+    groups += [whole % settings.parallel] if whole % settings.parallel else []
+    return [(count, settings.restart) for count in groups] + ([(1, rest)] if rest else [])
+
+
+def _live(
+    networks: list[nn.Module],
+    steps: int,
+    look: Callable[[Tensor], tuple[Tensor, Tensor]],
+    settings: config.Generator,
+    latents: torch.Generator,
+    phase: Phase,
+) -> list[Tensor]:
+    """Trains generators side by side, as one stack of weights, and returns what they made after the warm-up."""
+    parameters, buffers = stack_module_state(networks)
+    optimizer = torch.optim.Adam(
+        list(parameters.values()), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+    )
+
+    def loss_and_images(
+        parameters: dict[str, Tensor], buffers: dict[str, Tensor], latent: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with half_precision(latent.device):
+            images = functional_call(networks[0], (parameters, buffers), (latent,)).float()
+        return _generator_loss(*look(images), settings), images.detach()
+
+    kept: list[Tensor] = []
+    for age in range(steps):
+        size = (len(networks), settings.batch_size, settings.latent)
+        latent = torch.randn(size, generator=latents, device=latents.device)
+        losses, images = vmap(loss_and_images)(parameters, buffers, latent)
+        optimizer.zero_grad()
+        losses.sum().backward()
+        optimizer.step()
+        if age >= settings.warmup:
+            kept.append(as_bytes(images).flatten(0, 1))
+        # Reading the loss waits for the device, so it is read seldom.
+        phase.advance(
+            len(networks), **({"loss": float(losses.detach().mean())} if age % REPORT_EVERY == 0 else {})
+        )
+    return kept
 
 
 def _generator_loss(logits: Tensor, distance: Tensor, settings: config.Generator) -> Tensor:
@@ -121,13 +157,14 @@ def refine(
     Privacy: none; and the classes drawn are forgotten, being close to the answers.
     """
     device = next(teacher.parameters()).device
-    classes = torch.randint(num_classes, (len(images),), generator=generator)
+    images = images.to(device)
+    classes = torch.randint(num_classes, (len(images),), generator=generator).to(device)
     with discriminator(teacher) as look:
         batches = [
-            _refine_batch(look, pixels(batch.to(device)), goals.to(device), steps, batch_norm)
+            _refine_batch(look, pixels(batch), goals, steps, batch_norm)
             for batch, goals in zip(images.split(_REFINE_BATCH), classes.split(_REFINE_BATCH), strict=True)
         ]
-    return torch.cat(batches) if batches else images
+    return torch.cat(batches).cpu() if batches else images.cpu()
 
 
 def _refine_batch(
@@ -148,7 +185,7 @@ def _refine_batch(
         velocity = _MOMENTUM * velocity + (1 - _MOMENTUM) * gradient / (power + _SMALL**2).sqrt()
         length = _STEP * (1 - 0.7 * step / max(1, steps - 1))
         images = (images.detach() - length * velocity).clamp(0, 1)
-    return as_bytes(images.detach()).cpu()
+    return as_bytes(images.detach())
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The synthetic pool: the images the teacher is asked about, from several sources."""
+"""The synthetic pool: the images the teacher is asked about, from several sources mixed by weight."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,34 +8,53 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill import config, procedural
+from distill import config
 from distill.generator import as_bytes, refine, trajectory
+from distill.noise import noise
+from distill.procedural import shapes
 from distill.randomness import stream
+from distill.strokes import strokes
 from distill.train import Phase, Progress, pixels
 
 _ATTEMPTS = 10
 _BLOCK = 4096
-SOURCES = ("trajectory", "procedural", "refined")
+_CHUNK = 512  # images drawn at once, so that what is in work stays in the processor's cache
 
-Draw = Callable[[int, int], Tensor]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes."""
+Shape = tuple[int, int, int]
+Draw = Callable[[int, int], tuple[Tensor, Tensor | None]]
+"""Takes how many images were drawn before and how many are wanted; returns them as bytes, and their bank images if any."""
+
+INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tensor]] = {
+    "procedural": lambda n, shape, settings, generator: shapes(
+        n, shape, cut=settings.cut, generator=generator
+    ),
+    "strokes": lambda n, shape, settings, generator: strokes(n, shape, generator=generator),
+    "noise": lambda n, shape, settings, generator: noise(n, shape, generator=generator),
+}
+"""Sources that never see the teacher: how many images, their shape, settings and randomness, to floats in [0, 1]."""
+
+WITH_TEACHER = ("trajectory", "refined")
+SOURCES = (*WITH_TEACHER, *INDEPENDENT)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images in random order, no two alike, so that each query is asked once.
+    """Images in random order, no two alike, so that each query is asked once; an image's number is its place.
 
     Attributes:
         images: (n, C, H, W) uint8; `distill.train.pixels` turns them into floats.
         origin: (n,) index into `sources` of where each image comes from.
         sources: names of the sources.
         made_with_teacher: whether any image depends on the teacher, and so on the private data.
+        bank: (n,) number of the generator's image of which this one is a variation; -1 for other sources. Images with
+            one number are near-duplicates: asking about them asks nearly the same question several times.
     """
 
     images: Tensor
     origin: np.ndarray
     sources: tuple[str, ...]
     made_with_teacher: bool
+    bank: np.ndarray
 
 
 def build_pool(
@@ -43,12 +62,15 @@ def build_pool(
     settings: config.Pool,
     generator_settings: config.Generator,
     *,
-    shape: tuple[int, int, int],
+    shape: Shape,
     num_classes: int,
     seed: int,
     progress: Progress,
 ) -> Pool:
     """Makes the pool; the teacher is looked at only by the sources "trajectory" and "refined".
+
+    Classes are balanced without a label: the generator is asked for all alike, refined images are moved towards classes
+    drawn at random, and the other sources know of none.
 
     Privacy: a pool made with the teacher depends on the private data, and no mechanism covers it. A pool made
     without it says nothing of the data.
@@ -57,86 +79,120 @@ def build_pool(
         ValueError: if a source cannot make enough different images.
     """
     counts = _counts(settings)
-    draws: dict[str, Draw] = {}
+    device = next(teacher.parameters()).device
+    draws: dict[str, Draw] = {
+        name: _independent(name, settings, shape, stream(seed, f"pool {name}", device))
+        for name in INDEPENDENT
+    }
     if counts["trajectory"]:
-        bank = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
-        draws["trajectory"] = _variations(bank, settings, stream(seed, "pool trajectory"))
-    draws["procedural"] = _procedural(settings, shape, stream(seed, "pool procedural"))
-    rough = _procedural(settings, shape, stream(seed, "pool refined"))
-    draws["refined"] = _refined(teacher, settings, num_classes, rough, stream(seed, "pool goals"))
+        made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
+        draws["trajectory"] = _variations(made, settings, stream(seed, "pool trajectory"))
+    if counts["refined"]:
+        draws["refined"] = _refined(teacher, settings, shape, num_classes, seed)
     seen: set[bytes] = set()
     with progress.phase("pool", total=settings.size) as phase:
         parts = [_distinct(name, draws[name], n, seen, phase) for name, n in counts.items() if n]
     order = torch.randperm(settings.size, generator=stream(seed, "pool order"))
-    origin = np.repeat(np.arange(len(SOURCES)), list(counts.values()))
+    origin = np.repeat(np.arange(len(SOURCES)), [counts[name] for name in SOURCES])
     return Pool(
-        images=torch.cat(parts)[order],
+        images=torch.cat([images for images, _ in parts])[order],
         origin=origin[order.numpy()],
         sources=SOURCES,
-        made_with_teacher=counts["trajectory"] + counts["refined"] > 0,
+        made_with_teacher=any(counts[name] for name in WITH_TEACHER),
+        bank=torch.cat([bank for _, bank in parts])[order].numpy(),
     )
 
 
 def _counts(settings: config.Pool) -> dict[str, int]:
     """Divides the pool by the weights of its sources; the largest remainders get what is left."""
-    weights = np.array([settings.trajectory, settings.procedural, settings.refined])
+    weights = np.array([settings.weights[name] for name in SOURCES])
     exact = settings.size * weights / weights.sum()
     whole = np.floor(exact).astype(int)
     whole[np.argsort(whole - exact, kind="stable")[: settings.size - whole.sum()]] += 1
     return dict(zip(SOURCES, whole.tolist(), strict=True))
 
 
+def _independent(name: str, settings: config.Pool, shape: Shape, generator: torch.Generator) -> Draw:
+    draw = INDEPENDENT[name]
+
+    def draw_bytes(_: int, n: int) -> tuple[Tensor, None]:
+        sizes = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)] or [0]
+        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes]), None
+
+    return draw_bytes
+
+
 def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator) -> Draw:
     """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
     order = torch.randperm(len(bank), generator=generator)
 
-    def draw(before: int, n: int) -> Tensor:
-        images = pixels(bank[order[torch.arange(before, before + n) % len(bank)]])
-        other = bank[torch.randint(len(bank), (n,), generator=generator)]
-        share = torch.rand((n, 1, 1, 1), generator=generator)
-        mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
-        images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
-        deviation = settings.noise * torch.rand((n, 1, 1, 1), generator=generator)
-        return as_bytes(images + deviation * torch.randn(images.shape, generator=generator))
+    def draw(before: int, n: int) -> tuple[Tensor, Tensor]:
+        chosen = order[torch.arange(before, before + n) % len(bank)]
+        images = pixels(bank[chosen])
+        if settings.mixed:
+            other = bank[torch.randint(len(bank), (n,), generator=generator)]
+            share = torch.rand((n, 1, 1, 1), generator=generator) / 2  # the chosen one prevails
+            mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
+            images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
+        if settings.pixel_noise:
+            deviation = settings.pixel_noise * torch.rand((n, 1, 1, 1), generator=generator)
+            images = images + deviation * torch.randn(images.shape, generator=generator)
+        return as_bytes(images), chosen
 
     return draw
 
 
-def _procedural(settings: config.Pool, shape: tuple[int, int, int], generator: torch.Generator) -> Draw:
-    return lambda _, n: as_bytes(procedural.images(n, shape, cut=settings.cut, generator=generator))
+def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classes: int, seed: int) -> Draw:
+    """Starts from images of the independent sources in proportion to their weights; from shapes if they have none."""
+    weights = {name: settings.weights[name] for name in INDEPENDENT}
+    if not any(weights.values()):
+        weights["procedural"] = 1.0
+    device = next(teacher.parameters()).device
+    rough = {
+        name: _independent(name, settings, shape, stream(seed, f"pool refined {name}", device))
+        for name, weight in weights.items()
+        if weight
+    }
+    ends = torch.tensor([weights[name] for name in rough]).cumsum(0)
+    goals = stream(seed, "pool goals")
+
+    def draw(before: int, n: int) -> tuple[Tensor, None]:
+        kinds = torch.bucketize(torch.rand(n, generator=goals) * ends[-1], ends[:-1])
+        starts = [rough[name](before, int((kinds == kind).sum()))[0] for kind, name in enumerate(rough)]
+        images = torch.cat(starts)[kinds.argsort(stable=True).argsort()]
+        refined = refine(
+            teacher,
+            images,
+            num_classes=num_classes,
+            steps=settings.refinement_steps,
+            batch_norm=settings.refinement_batch_norm,
+            generator=goals,
+        )
+        return refined, None
+
+    return draw
 
 
-def _refined(
-    teacher: nn.Module, settings: config.Pool, num_classes: int, rough: Draw, generator: torch.Generator
-) -> Draw:
-    return lambda before, n: refine(
-        teacher,
-        rough(before, n),
-        num_classes=num_classes,
-        steps=settings.refinement_steps,
-        batch_norm=settings.refinement_batch_norm,
-        generator=generator,
-    )
-
-
-def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> Tensor:
-    """Draws until there are n images unlike each other and those seen before.
+def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> tuple[Tensor, Tensor]:
+    """Draws until there are n images unlike each other and those seen before; returns them and their bank images.
 
     Comparing images is public; asking the same one twice would answer it with twice the epsilon.
     """
-    kept: list[Tensor] = []
+    kept: list[tuple[Tensor, Tensor]] = []
     found = drawn = idle = 0
     while found < n:
-        images = draw(drawn, min(_BLOCK, n - found))
+        images, bank = draw(drawn, min(_BLOCK, n - found))
+        images = images.cpu()
         drawn += len(images)
         new = [i for i, image in enumerate(images.numpy()) if _is_new(image, seen)]
-        kept.append(images[new])
+        bank = torch.full((len(images),), -1) if bank is None else bank
+        kept.append((images[new], bank[new]))
         found += len(new)
         phase.advance(len(new))
         idle = 0 if new else idle + 1
         if idle == _ATTEMPTS:
             raise ValueError(f"Expected {n} different images from the source {name!r}, found only {found}.")
-    return torch.cat(kept)
+    return torch.cat([images for images, _ in kept]), torch.cat([bank for _, bank in kept])
 
 
 def _is_new(image: np.ndarray, seen: set[bytes]) -> bool:
