@@ -28,8 +28,8 @@ INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tens
     "procedural": lambda n, shape, settings, generator: shapes(
         n, shape, cut=settings.cut, generator=generator
     ),
-    "strokes": lambda n, shape, settings, generator: strokes(n, shape, generator=generator),
-    "noise": lambda n, shape, settings, generator: noise(n, shape, generator=generator),
+    "strokes": lambda n, shape, _, generator: strokes(n, shape, generator=generator),
+    "noise": lambda n, shape, _, generator: noise(n, shape, generator=generator),
 }
 """Sources that never see the teacher: how many images, their shape, settings and randomness, to floats in [0, 1]."""
 

@@ -46,5 +46,6 @@ def smooth_field(
     fields = torch.empty(
         (n, 1, *size), device=device
     )  # enlarged one side after the other, then put in their places
-    fields[sides.argsort(stable=True)] = torch.cat(parts) if parts else fields
+    if parts:
+        fields[sides.argsort(stable=True)] = torch.cat(parts)
     return fields
