@@ -12,15 +12,17 @@ from distill.config import Config
 from distill.config_file import UsageError, to_toml
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
+from distill.ranks import led_by_the_first
 from distill.report import Report, write_report
 from distill.run_directory import prepared, write_private, write_release
 from distill.student import final_student, label_scheme, resolved_device, student_prior, train_student
 from distill.teacher import answers, train_teacher
-from distill.train import accuracy, one_hot, predict
+from distill.train import accuracy, one_hot, predict, train
 from labeldp import SeededSource
 from labeldp.learning.stages import StagedLabels, privatize
 
 
+@led_by_the_first(helped=train)
 def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, quiet: bool = False) -> Report:
     """Distils a private teacher into a student that may be released, and reports on it.
 

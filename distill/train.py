@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill import ranks
+
 REPORT_EVERY = 20  # steps; reading a figure waits for the device
 _PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
 
@@ -69,6 +71,8 @@ def train(
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
     The same generator state gives the same bits on one machine with one number of threads.
+    In several processes (`distill.ranks`) each takes its share of every batch, and gradients are added up: the same steps as in
+    one, but for rounding and for batch norms, which see the statistics of a share.
 
     Args:
         model: returns logits (n, K).
@@ -82,8 +86,10 @@ def train(
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
     """
     device = next(model.parameters()).device
-    images = torch.as_tensor(images).to(device)
+    images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
+    ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator)
+    images = images.to(device)
     steps = total_steps(len(images), settings)
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     model.to(memory_format=layout).train()
@@ -93,11 +99,13 @@ def train(
     for _ in range(settings.epochs):
         order = torch.randperm(len(images), generator=generator).to(device)
         for batch in order.tensor_split(steps // settings.epochs):
+            part = ranks.share(batch)
             with half_precision(device):
-                logits = model(pixels(images[batch]).contiguous(memory_format=layout))
-            loss = negative_log_likelihood(logits.float(), log_likelihood[batch])
+                logits = model(pixels(images[part]).contiguous(memory_format=layout))
+            loss = negative_log_likelihood(logits.float(), log_likelihood[part]) * (len(part) / len(batch))
             optimizer.zero_grad()
             loss.backward()
+            ranks.add_up_gradients(model)
             optimizer.step()
             schedule.step()
             if average is not None:
@@ -107,6 +115,7 @@ def train(
             step += 1
     if average is not None:
         model.load_state_dict(average.state_dict())
+    ranks.average_statistics(model)
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
