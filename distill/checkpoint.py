@@ -64,11 +64,13 @@ class Saved(Protocol):
 
 
 class Unsaved:
-    """Keeps nothing, for training outside a run."""
+    """Keeps nothing, for training outside a run, or along with another process that keeps the state."""
 
-    state: State | None = None
-    step = 0
     spent = 0.0
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state
+        self.step: int = 0 if state is None else state["step"]
 
     def phase(self, name: str) -> "Unsaved":
         return self

@@ -109,6 +109,7 @@ class Generator(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         pseudo_label: weight of the cross-entropy to the teacher's own answer.
         entropy: weight of class balance, the negative entropy of the mean prediction.
         batch_norm: weight of the distance to the teacher's batch-norm statistics.
+        parallel: generators trained at once, which keeps a GPU busy; each looks only at its own images.
     """
 
     latent: Positive = 100
@@ -120,9 +121,15 @@ class Generator(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     pseudo_label: float = 0.2
     entropy: float = 5.0
     batch_norm: float = 2.0
+    parallel: Positive = 1
 
     def __post_init__(self) -> None:
-        sizes = {"latent": self.latent, "steps": self.steps, "restart": self.restart}
+        sizes = {
+            "latent": self.latent,
+            "steps": self.steps,
+            "restart": self.restart,
+            "parallel": self.parallel,
+        }
         _require_positive("generator", **sizes, learning_rate=self.learning_rate)
         _require(self.batch_size >= 2, "generator.batch_size", "at least 2", self.batch_size)
         _require(
@@ -141,16 +148,18 @@ class Generator(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Says what the synthetic images are made of.
 
-    The three sources are mixed in proportion to their weights.
+    The sources are mixed in proportion to their weights. The last three never see the teacher.
 
     Args:
         from_run: written `from`; directory of a finished run whose teacher and pool are taken as they are, with the sections data,
             teacher, generator and pool that made them. Empty makes new ones.
         size: images in all; each is asked once.
         trajectory: weight of the images that the generator made while it was trained.
-        procedural: weight of random smooth shapes, made without the teacher.
-        refined: weight of random smooth shapes improved by the teacher's gradient.
-        noise: largest standard deviation of the pixel noise on a trajectory image; each image draws its own.
+        refined: weight of images of the last three sources (shapes, if they weigh nothing) improved by the teacher's gradient.
+        procedural: weight of random smooth shapes with textures.
+        strokes: weight of one or two thick smooth curves, for handwriting.
+        noise: weight of smooth and white noise.
+        pixel_noise: largest standard deviation of the pixel noise on a trajectory image; each image draws its own.
         mixed: share of the trajectory images that are a random linear mix of two.
         cut: share of the procedural images that are two images joined along a random smooth line.
         refinement_steps: gradient steps on a refined image.
@@ -160,9 +169,11 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     from_run: str = field(default="", name="from")
     size: Positive = 80_000
     trajectory: float = 1.0
-    procedural: float = 0.0
     refined: float = 0.0
-    noise: float = 0.3
+    procedural: float = 0.0
+    strokes: float = 0.0
+    noise: float = 0.0
+    pixel_noise: float = 0.3
     mixed: float = 0.3
     cut: float = 0.3
     refinement_steps: Positive = 8
@@ -170,11 +181,27 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require_positive("pool", size=self.size, refinement_steps=self.refinement_steps)
-        weights = {"trajectory": self.trajectory, "procedural": self.procedural, "refined": self.refined}
-        _require_weight("pool", **weights, noise=self.noise, refinement_batch_norm=self.refinement_batch_norm)
-        _require(sum(weights.values()) > 0, "pool", "made of at least one source of positive weight", weights)
+        others = {"pixel_noise": self.pixel_noise, "refinement_batch_norm": self.refinement_batch_norm}
+        _require_weight("pool", **self.weights, **others)
+        _require(
+            sum(self.weights.values()) > 0,
+            "pool",
+            "made of at least one source of positive weight",
+            self.weights,
+        )
         for key, value in {"mixed": self.mixed, "cut": self.cut}.items():
             _require(0 <= value <= 1, f"pool.{key}", "in [0, 1]", value)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each source, by name."""
+        return {
+            "trajectory": self.trajectory,
+            "refined": self.refined,
+            "procedural": self.procedural,
+            "strokes": self.strokes,
+            "noise": self.noise,
+        }
 
 
 class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -217,10 +244,10 @@ class Config(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", "at least 0 and below 2^63", self.seed)
         pool = self.pool
-        share = pool.trajectory / (pool.trajectory + pool.procedural + pool.refined)
+        share = pool.trajectory / sum(pool.weights.values())
         wanted = math.ceil(share * pool.size)
-        if pool.noise == 0 and pool.mixed < 1 and (1 - pool.mixed) * wanted > self.generator.kept:
+        if pool.pixel_noise == 0 and pool.mixed < 1 and (1 - pool.mixed) * wanted > self.generator.kept:
             raise ValueError(
                 f"Expected the generator to keep the {wanted} trajectory images of the pool, got "
-                f"{self.generator.kept}: raise generator.steps, or pool.noise above 0."
+                f"{self.generator.kept}: raise generator.steps, or pool.pixel_noise above 0."
             )

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
 
 from distill import config, models
-from distill.checkpoint import UNSAVED, Saved, State
+from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.randomness import stream
-from distill.train import Progress, pixels
+from distill.train import REPORT_EVERY, Phase, Progress, half_precision, pixels
 
-_REPORT_EVERY = 20
 _REFINE_BATCH = 256
 _MOMENTUM = 0.8
 _STEP = 0.05
@@ -76,77 +76,120 @@ def trajectory(
 
     Privacy: none. The images depend on all that the teacher was trained on.
     """
-    device = next(teacher.parameters()).device
-    streams = {"weights": stream(seed, "generator weights"), "latents": stream(seed, "generator latents")}
     checkpoint = saved.phase("generator")
-    kept: list[Tensor] = []
-    step = 0
-    if (state := checkpoint.restored()) is not None:
-        step, kept = state["step"], state["kept"]
-        if step == settings.steps:
-            return _joined(kept, shape)
-    with progress.phase("generator", total=settings.steps) as phase, discriminator(teacher) as look:
-        network, optimizer = _fresh(settings, shape, streams["weights"], device)
-        if state is not None:
-            _put_back(state, streams, network, optimizer)
-            phase.advance(step)
-        while step < settings.steps:
-            checkpoint.offer(lambda: _generator_state(step, kept, streams, network, optimizer))  # noqa: B023
-            latent = torch.randn(settings.batch_size, settings.latent, generator=streams["latents"]).to(
-                device
-            )
-            images = network(latent)
-            loss = _generator_loss(*look(images), settings)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % settings.restart >= settings.warmup:
-                kept.append(as_bytes(images.detach()).cpu())
-            phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
-            step += 1
-            if step % settings.restart == 0:
-                network, optimizer = _fresh(settings, shape, streams["weights"], device)
-    checkpoint.finish({"step": step, "kept": kept})
+    state = checkpoint.state
+    kept: list[Tensor] = [] if state is None else state["kept"]
+    if checkpoint.step == settings.steps:
+        return _joined(kept, shape)
+    device = next(teacher.parameters()).device
+    streams = {
+        "weights": stream(seed, "generator weights"),
+        "latents": stream(seed, "generator latents", device),
+    }
+    shown = progress.phase("generator", settings.steps, start=checkpoint.step, spent=checkpoint.spent)
+    done = 0  # steps of the lives before
+    with shown as phase, discriminator(teacher) as look:
+        for count, steps in _lives(settings):
+            if done + count * steps > checkpoint.step:
+                stack = _Stack(count, settings, shape, streams["weights"], device)
+                if state is not None and done <= checkpoint.step:
+                    stack.put_back(state["stack"])
+                    for name, source in streams.items():
+                        source.set_state(state["streams"][name])
+                _live(stack, steps, look, settings, streams, phase, kept, checkpoint, done)
+            done += count * steps
+    checkpoint.finish({"step": settings.steps, "kept": kept})
     return _joined(kept, shape)
 
 
 def _joined(kept: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
-    return torch.cat(kept) if kept else torch.empty((0, *shape), dtype=torch.uint8)
+    return torch.cat(kept).cpu() if kept else torch.empty((0, *shape), dtype=torch.uint8)
 
 
-def _fresh(
-    settings: config.Generator, shape: tuple[int, int, int], weights: torch.Generator, device: torch.device
-) -> tuple[nn.Module, torch.optim.Adam]:
-    """A generator at its beginning."""
-    network = models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
-    return network, torch.optim.Adam(
-        network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
-    )
+def _lives(settings: config.Generator) -> list[tuple[int, int]]:
+    """How many generators live at once, and for how many steps; the last ones may be fewer, or live shorter."""
+    whole, rest = divmod(settings.steps, settings.restart)
+    groups = [settings.parallel] * (whole // settings.parallel)
+    groups += [whole % settings.parallel] if whole % settings.parallel else []
+    return [(count, settings.restart) for count in groups] + ([(1, rest)] if rest else [])
 
 
-def _generator_state(
-    step: int,
-    kept: list[Tensor],
+class _Stack:
+    """Generators that are trained side by side, as one stack of weights."""
+
+    def __init__(
+        self,
+        count: int,
+        settings: config.Generator,
+        shape: tuple[int, int, int],
+        weights: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        networks = [
+            models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
+            for _ in range(count)
+        ]
+        self.count, self.age, self.network = count, 0, networks[0]
+        self.parameters, self.buffers = stack_module_state(networks)
+        self.optimizer = torch.optim.Adam(
+            list(self.parameters.values()), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+        )
+
+    def state(self) -> State:
+        return {
+            "age": self.age,
+            "tensors": {**self.parameters, **self.buffers},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    @torch.no_grad()
+    def put_back(self, state: State) -> None:
+        self.age = state["age"]
+        for name, tensor in {**self.parameters, **self.buffers}.items():
+            tensor.copy_(state["tensors"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _live(
+    stack: _Stack,
+    steps: int,
+    look: Callable[[Tensor], tuple[Tensor, Tensor]],
+    settings: config.Generator,
     streams: Mapping[str, torch.Generator],
-    network: nn.Module,
-    optimizer: torch.optim.Adam,
-) -> State:
-    return {
-        "step": step,
-        "kept": kept,
-        "streams": {name: source.get_state() for name, source in streams.items()},
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-
-
-def _put_back(
-    state: State, streams: Mapping[str, torch.Generator], network: nn.Module, optimizer: torch.optim.Adam
+    phase: Phase,
+    kept: list[Tensor],
+    checkpoint: Checkpoint,
+    done: int,
 ) -> None:
-    for name, source in streams.items():
-        source.set_state(state["streams"][name])
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
+    """Trains a stack of generators to its end, and keeps what they make after the warm-up."""
+    latents = streams["latents"]
+
+    def loss_and_images(
+        parameters: dict[str, Tensor], buffers: dict[str, Tensor], latent: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with half_precision(latent.device):
+            images = functional_call(stack.network, (parameters, buffers), (latent,)).float()
+        return _generator_loss(*look(images), settings), images.detach()
+
+    def state() -> State:
+        draws = {name: source.get_state() for name, source in streams.items()}
+        step = done + stack.count * stack.age
+        return {"step": step, "kept": kept, "streams": draws, "stack": stack.state()}
+
+    while stack.age < steps:
+        checkpoint.offer(state)
+        size = (stack.count, settings.batch_size, settings.latent)
+        latent = torch.randn(size, generator=latents, device=latents.device)
+        losses, images = vmap(loss_and_images)(stack.parameters, stack.buffers, latent)
+        stack.optimizer.zero_grad()
+        losses.sum().backward()
+        stack.optimizer.step()
+        if stack.age >= settings.warmup:
+            kept.append(as_bytes(images).flatten(0, 1))
+        # Reading the loss waits for the device, so it is read seldom.
+        report = stack.age % REPORT_EVERY == 0
+        phase.advance(stack.count, **({"loss": float(losses.detach().mean())} if report else {}))
+        stack.age += 1
 
 
 def _generator_loss(logits: Tensor, distance: Tensor, settings: config.Generator) -> Tensor:
@@ -173,13 +216,14 @@ def refine(
     Privacy: none; and the classes drawn are forgotten, being close to the answers.
     """
     device = next(teacher.parameters()).device
-    classes = torch.randint(num_classes, (len(images),), generator=generator)
+    images = images.to(device)
+    classes = torch.randint(num_classes, (len(images),), generator=generator).to(device)
     with discriminator(teacher) as look:
         batches = [
-            _refine_batch(look, pixels(batch.to(device)), goals.to(device), steps, batch_norm)
+            _refine_batch(look, pixels(batch), goals, steps, batch_norm)
             for batch, goals in zip(images.split(_REFINE_BATCH), classes.split(_REFINE_BATCH), strict=True)
         ]
-    return torch.cat(batches) if batches else images
+    return torch.cat(batches).cpu() if batches else images.cpu()
 
 
 def _refine_batch(
@@ -200,7 +244,7 @@ def _refine_batch(
         velocity = _MOMENTUM * velocity + (1 - _MOMENTUM) * gradient / (power + _SMALL**2).sqrt()
         length = _STEP * (1 - 0.7 * step / max(1, steps - 1))
         images = (images.detach() - length * velocity).clamp(0, 1)
-    return as_bytes(images.detach()).cpu()
+    return as_bytes(images.detach())
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -1,45 +1,61 @@
-"""The synthetic pool: the images the teacher is asked about, from several sources."""
+"""The synthetic pool: the images the teacher is asked about, from several sources mixed by weight."""
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill import config, procedural
+from distill import config
 from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.generator import as_bytes, refine, trajectory
+from distill.noise import noise
+from distill.procedural import shapes
 from distill.randomness import stream
+from distill.strokes import strokes
 from distill.train import Phase, Progress, pixels
 
 _ATTEMPTS = 10
 _BLOCK = 4096
-SOURCES = ("trajectory", "procedural", "refined")
+_CHUNK = 512  # images drawn at once, so that what is in work stays in the processor's cache
 
-Draw = Callable[[int, int], Tensor]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes."""
+Shape = tuple[int, int, int]
+Draw = Callable[[int, int], tuple[Tensor, Tensor | None]]
+"""Takes how many images were drawn before and how many are wanted; returns them as bytes, and their bank images if any."""
+
+INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tensor]] = {
+    "procedural": lambda n, shape, settings, generator: shapes(
+        n, shape, cut=settings.cut, generator=generator
+    ),
+    "strokes": lambda n, shape, _, generator: strokes(n, shape, generator=generator),
+    "noise": lambda n, shape, _, generator: noise(n, shape, generator=generator),
+}
+"""Sources that never see the teacher: how many images, their shape, settings and randomness, to floats in [0, 1]."""
+
+WITH_TEACHER = ("trajectory", "refined")
+SOURCES = (*WITH_TEACHER, *INDEPENDENT)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images in random order, no two alike, so that each query is asked once.
+    """Images in random order, no two alike, so that each query is asked once; an image's number is its place.
 
     Attributes:
         images: (n, C, H, W) uint8; `distill.train.pixels` turns them into floats.
         origin: (n,) index into `sources` of where each image comes from.
         sources: names of the sources.
         made_with_teacher: whether any image depends on the teacher, and so on the private data.
-        rows_per_bank_image: (m,) how many images vary each of the m images that the generator made; a mix of two counts for the
-            first. Noise makes such rows different, but they are near-duplicates: their answers tell of one another.
+        bank: (n,) number of the generator's image of which this one is a variation; -1 for other sources. Images with
+            one number are near-duplicates: asking about them asks nearly the same question several times.
     """
 
     images: Tensor
     origin: np.ndarray
     sources: tuple[str, ...]
     made_with_teacher: bool
-    rows_per_bank_image: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    bank: np.ndarray
 
 
 def build_pool(
@@ -47,13 +63,16 @@ def build_pool(
     settings: config.Pool,
     generator_settings: config.Generator,
     *,
-    shape: tuple[int, int, int],
+    shape: Shape,
     num_classes: int,
     seed: int,
     progress: Progress,
     saved: Saved = UNSAVED,
 ) -> Pool:
     """Makes the pool; the teacher is looked at only by the sources "trajectory" and "refined".
+
+    Classes are balanced without a label: the generator is asked for all alike, refined images are moved towards classes
+    drawn at random, and the other sources know of none.
 
     Privacy: a pool made with the teacher depends on the private data, and no mechanism covers it. A pool made
     without it says nothing of the data.
@@ -62,38 +81,39 @@ def build_pool(
         ValueError: if a source cannot make enough different images.
     """
     checkpoint = saved.phase("pool")
-    state = checkpoint.restored()
-    if state is not None and "images" in state:
-        return from_tensors(state["images"], state["made_with_teacher"])
+    state = checkpoint.state
+    if state is not None and checkpoint.step == settings.size:
+        return from_tensors(state["pool"], state["made_with_teacher"])
     counts = _counts(settings)
-    streams = {name: stream(seed, f"pool {name}") for name in (*SOURCES, "goals")}
-    draws: dict[str, Draw] = {}
-    bank = torch.empty((0, *shape), dtype=torch.uint8)
+    device = next(teacher.parameters()).device
+    growth = _Growth(seed)
+    draws: dict[str, Draw] = {
+        name: _independent(name, settings, shape, growth.stream(f"pool {name}", device))
+        for name in INDEPENDENT
+    }
     if counts["trajectory"]:
-        bank = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress, saved=saved)
-        draws["trajectory"] = _variations(bank, settings, streams["trajectory"])
-    draws["procedural"] = _procedural(settings, shape, streams["procedural"])
-    rough = _procedural(settings, shape, streams["refined"])
-    draws["refined"] = _refined(teacher, settings, num_classes, rough, streams["goals"])
-    growth = _Growth(streams)
+        made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress, saved=saved)
+        draws["trajectory"] = _variations(made, settings, growth.stream("pool trajectory"))
+    if counts["refined"]:
+        draws["refined"] = _refined(teacher, settings, shape, num_classes, growth)
     if state is not None:
         growth.put_back(state)
-    with progress.phase("pool", total=settings.size) as phase:
-        if growth.size:
-            phase.advance(growth.size)
-        for name, n in ((name, n) for name, n in counts.items() if n):
-            _grow(growth, name, draws[name], n, phase, checkpoint)
+    shown = progress.phase("pool", settings.size, start=checkpoint.step, spent=checkpoint.spent)
+    with shown as phase:
+        for name in SOURCES:
+            _grow(growth, name, draws.get(name), counts[name], phase, checkpoint)
     order = torch.randperm(settings.size, generator=stream(seed, "pool order"))
-    origin = np.repeat(np.arange(len(SOURCES)), list(counts.values()))
-    walked = torch.tensor(growth.positions["trajectory"], dtype=torch.int64) % max(1, len(bank))
+    origin = np.repeat(np.arange(len(SOURCES)), [counts[name] for name in SOURCES])
     pool = Pool(
-        images=torch.cat([part for name in SOURCES for part in growth.parts[name]])[order],
+        images=torch.cat([images for name in SOURCES for images, _ in growth.parts[name]])[order],
         origin=origin[order.numpy()],
         sources=SOURCES,
-        made_with_teacher=counts["trajectory"] + counts["refined"] > 0,
-        rows_per_bank_image=torch.bincount(walked, minlength=len(bank)).numpy(),
+        made_with_teacher=any(counts[name] for name in WITH_TEACHER),
+        bank=torch.cat([bank for name in SOURCES for _, bank in growth.parts[name]])[order].numpy(),
     )
-    checkpoint.finish({"images": to_tensors(pool), "made_with_teacher": pool.made_with_teacher})
+    checkpoint.finish(
+        {"step": settings.size, "pool": to_tensors(pool), "made_with_teacher": pool.made_with_teacher}
+    )
     return pool
 
 
@@ -102,7 +122,7 @@ def to_tensors(pool: Pool) -> dict[str, Tensor]:
     return {
         "images": pool.images,
         "origin": torch.from_numpy(pool.origin),
-        "rows_per_bank_image": torch.from_numpy(pool.rows_per_bank_image),
+        "bank": torch.from_numpy(pool.bank),
     }
 
 
@@ -113,7 +133,7 @@ def from_tensors(tensors: Mapping[str, Tensor], made_with_teacher: bool) -> Pool
         origin=tensors["origin"].numpy(),
         sources=SOURCES,
         made_with_teacher=made_with_teacher,
-        rows_per_bank_image=tensors["rows_per_bank_image"].numpy(),
+        bank=tensors["bank"].numpy(),
     )
 
 
@@ -125,100 +145,133 @@ def distinct_items(images: Tensor) -> np.ndarray:
 
 def _counts(settings: config.Pool) -> dict[str, int]:
     """Divides the pool by the weights of its sources; the largest remainders get what is left."""
-    weights = np.array([settings.trajectory, settings.procedural, settings.refined])
+    weights = np.array([settings.weights[name] for name in SOURCES])
     exact = settings.size * weights / weights.sum()
     whole = np.floor(exact).astype(int)
     whole[np.argsort(whole - exact, kind="stable")[: settings.size - whole.sum()]] += 1
     return dict(zip(SOURCES, whole.tolist(), strict=True))
 
 
+def _independent(name: str, settings: config.Pool, shape: Shape, generator: torch.Generator) -> Draw:
+    draw = INDEPENDENT[name]
+
+    def draw_bytes(_: int, n: int) -> tuple[Tensor, None]:
+        sizes = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)] or [0]
+        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes]), None
+
+    return draw_bytes
+
+
 def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator) -> Draw:
     """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
     order = torch.randperm(len(bank), generator=generator)
 
-    def draw(before: int, n: int) -> Tensor:
-        images = pixels(bank[order[torch.arange(before, before + n) % len(bank)]])
-        other = bank[torch.randint(len(bank), (n,), generator=generator)]
-        share = torch.rand((n, 1, 1, 1), generator=generator)
-        mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
-        images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
-        deviation = settings.noise * torch.rand((n, 1, 1, 1), generator=generator)
-        return as_bytes(images + deviation * torch.randn(images.shape, generator=generator))
+    def draw(before: int, n: int) -> tuple[Tensor, Tensor]:
+        chosen = order[torch.arange(before, before + n) % len(bank)]
+        images = pixels(bank[chosen])
+        if settings.mixed:
+            other = bank[torch.randint(len(bank), (n,), generator=generator)]
+            share = torch.rand((n, 1, 1, 1), generator=generator) / 2  # the chosen one prevails
+            mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
+            images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
+        if settings.pixel_noise:
+            deviation = settings.pixel_noise * torch.rand((n, 1, 1, 1), generator=generator)
+            images = images + deviation * torch.randn(images.shape, generator=generator)
+        return as_bytes(images), chosen
 
     return draw
 
 
-def _procedural(settings: config.Pool, shape: tuple[int, int, int], generator: torch.Generator) -> Draw:
-    return lambda _, n: as_bytes(procedural.images(n, shape, cut=settings.cut, generator=generator))
-
-
 def _refined(
-    teacher: nn.Module, settings: config.Pool, num_classes: int, rough: Draw, generator: torch.Generator
+    teacher: nn.Module, settings: config.Pool, shape: Shape, num_classes: int, growth: "_Growth"
 ) -> Draw:
-    return lambda before, n: refine(
-        teacher,
-        rough(before, n),
-        num_classes=num_classes,
-        steps=settings.refinement_steps,
-        batch_norm=settings.refinement_batch_norm,
-        generator=generator,
-    )
+    """Starts from images of the independent sources in proportion to their weights; from shapes if they have none."""
+    weights = {name: settings.weights[name] for name in INDEPENDENT}
+    if not any(weights.values()):
+        weights["procedural"] = 1.0
+    device = next(teacher.parameters()).device
+    rough = {
+        name: _independent(name, settings, shape, growth.stream(f"pool refined {name}", device))
+        for name, weight in weights.items()
+        if weight
+    }
+    ends = torch.tensor([weights[name] for name in rough]).cumsum(0)
+    goals = growth.stream("pool goals")
+
+    def draw(before: int, n: int) -> tuple[Tensor, None]:
+        kinds = torch.bucketize(torch.rand(n, generator=goals) * ends[-1], ends[:-1])
+        starts = [rough[name](before, int((kinds == kind).sum()))[0] for kind, name in enumerate(rough)]
+        images = torch.cat(starts)[kinds.argsort(stable=True).argsort()]
+        refined = refine(
+            teacher,
+            images,
+            num_classes=num_classes,
+            steps=settings.refinement_steps,
+            batch_norm=settings.refinement_batch_norm,
+            generator=goals,
+        )
+        return refined, None
+
+    return draw
 
 
 class _Growth:
-    """A pool while it grows: the images of each source, where in its draws they stood, and the draws to come."""
+    """A pool while it grows: what each source has given so far, and the streams of what it will give."""
 
-    def __init__(self, streams: Mapping[str, torch.Generator]) -> None:
-        self.streams = streams
-        self.parts: dict[str, list[Tensor]] = {name: [] for name in SOURCES}
-        self.positions: dict[str, list[int]] = {name: [] for name in SOURCES}
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._streams: dict[str, torch.Generator] = {}
+        self.parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in SOURCES}
         self.drawn: dict[str, int] = dict.fromkeys(SOURCES, 0)
         self.seen: set[bytes] = set()
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.positions.values()))
+    def stream(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """A stream whose place is kept."""
+        self._streams[name] = stream(self._seed, name, device)
+        return self._streams[name]
+
+    def found(self, name: str) -> int:
+        """How many different images a source has given."""
+        return sum(len(images) for images, _ in self.parts[name])
 
     def state(self) -> State:
         return {
-            "streams": {name: source.get_state() for name, source in self.streams.items()},
+            "step": sum(map(self.found, SOURCES)),
+            "streams": {name: source.get_state() for name, source in self._streams.items()},
             "parts": self.parts,
-            "positions": {
-                name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in self.positions.items()
-            },
             "drawn": self.drawn,
         }
 
     def put_back(self, state: State) -> None:
-        for name, source in self.streams.items():
+        for name, source in self._streams.items():
             source.set_state(state["streams"][name])
         self.parts, self.drawn = state["parts"], state["drawn"]
-        self.positions = {name: numbers.tolist() for name, numbers in state["positions"].items()}
-        for parts in self.parts.values():
-            for image in (image for part in parts for image in part.numpy()):
+        for images in (images for parts in self.parts.values() for images, _ in parts):
+            for image in images.numpy():
                 _is_new(image, self.seen)
 
 
-def _grow(growth: _Growth, name: str, draw: Draw, n: int, phase: Phase, checkpoint: Checkpoint) -> None:
-    """Draws until the source has given n images unlike each other and those of other sources.
+def _grow(
+    growth: _Growth, name: str, draw: Draw | None, n: int, phase: Phase, checkpoint: Checkpoint
+) -> None:
+    """Draws until there are n images unlike each other and those of other sources.
 
     Comparing images is public; asking the same one twice would answer it with twice the epsilon.
     """
-    positions, idle = growth.positions[name], 0
-    while len(positions) < n:
+    idle = 0
+    while (found := growth.found(name)) < n:
+        assert draw is not None
         checkpoint.offer(growth.state)
-        start = growth.drawn[name]
-        images = draw(start, min(_BLOCK, n - len(positions)))
+        images, bank = draw(growth.drawn[name], min(_BLOCK, n - found))
+        images = images.cpu()
         growth.drawn[name] += len(images)
         new = [i for i, image in enumerate(images.numpy()) if _is_new(image, growth.seen)]
-        growth.parts[name].append(images[new])
-        positions += [start + i for i in new]
+        bank = torch.full((len(images),), -1) if bank is None else bank
+        growth.parts[name].append((images[new], bank[new]))
         phase.advance(len(new))
         idle = 0 if new else idle + 1
         if idle == _ATTEMPTS:
-            raise ValueError(
-                f"Expected {n} different images from the source {name!r}, found only {len(positions)}."
-            )
+            raise ValueError(f"Expected {n} different images from the source {name!r}, found only {found}.")
 
 
 def _is_new(image: np.ndarray, seen: set[bytes]) -> bool:

@@ -64,9 +64,7 @@ class RunProgress:
         }
 
     @contextmanager
-    def phase(
-        self, name: str, total: int, *, start: int = 0, spent: float = 0.0
-    ) -> Iterator["ShownPhase"]:
+    def phase(self, name: str, total: int, *, start: int = 0, spent: float = 0.0) -> Iterator["ShownPhase"]:
         """Shows one phase of `total` steps until it is left; `start` of them took `spent` seconds in earlier sittings."""
         if start >= total:  # its figures and its time stand
             self.seconds.setdefault(name, spent)

@@ -16,12 +16,13 @@ from distill.config import Config
 from distill.noisy_answers import noisy_answers
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
+from distill.ranks import led_by_the_first
 from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
 from distill.student import final_student, resolved_device, train_student
 from distill.teacher import answers, train_teacher
-from distill.train import one_hot, predict
+from distill.train import one_hot, predict, train
 from distill.usage import UsageError
 
 
@@ -63,6 +64,7 @@ def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Report:
         return distilled(claim, quiet=quiet)
 
 
+@led_by_the_first(helped=train)
 def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     """Does what is left to do in a run directory that `claim` holds."""
     start = perf_counter()

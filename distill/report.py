@@ -13,8 +13,8 @@ from safetensors import safe_open
 import accounting
 from distill.config import Config
 from distill.config_file import to_toml
-from distill.durable import write_text
 from distill.diagnostics import accuracy_interval, calibration, confusion
+from distill.durable import write_text
 from distill.pool import Pool
 from distill.privacy_card import pool_sources
 from distill.usage import UsageError

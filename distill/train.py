@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill import ranks
 from distill.checkpoint import UNSAVED, Checkpoint, State
 
-_REPORT_EVERY = 20
-_PREDICT_BATCH = 2048
+REPORT_EVERY = 20  # steps; reading a figure waits for the device
+_PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
 
 
 class Phase(Protocol):
@@ -75,6 +76,8 @@ def train(
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
     The same generator state gives the same bits on one machine with one number of threads.
+    In several processes (`distill.ranks`) each takes its share of every batch, and gradients are added up: the same steps as in
+    one, but for rounding and for batch norms, which see the statistics of a share.
 
     Args:
         model: returns logits (n, K).
@@ -89,9 +92,11 @@ def train(
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
     """
     device = next(model.parameters()).device
-    images = torch.as_tensor(images).to(device)
+    images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    model.to(memory_format=layout).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -99,32 +104,41 @@ def train(
         parts["average"] = average
     step = _restore(checkpoint.state, parts, generator)
     if step == steps:
-        return model.eval()
-    model.train()
-    before, batches = (
-        generator.get_state(),
-        (),
-    )  # the order of an epoch is drawn again from the state before it
+        return model.to(memory_format=torch.contiguous_format).eval()
+    ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator, checkpoint.state)
+    images = images.to(device)
+    before, batches = generator.get_state(), ()  # an epoch's order is drawn again from the state before it
     while step < steps:
         checkpoint.offer(lambda: _state(step, parts, before))  # noqa: B023  it is called now or never
         batches = batches or _order(len(images), steps // settings.epochs, generator, device)
         batch = batches[step % len(batches)]
-        loss = negative_log_likelihood(model(pixels(images[batch])), log_likelihood[batch])
+        part = ranks.share(batch)
+        with half_precision(device):
+            logits = model(pixels(images[part]).contiguous(memory_format=layout))
+        loss = negative_log_likelihood(logits.float(), log_likelihood[part]) * (len(part) / len(batch))
         optimizer.zero_grad()
         loss.backward()
+        ranks.add_up_gradients(model)
         optimizer.step()
         schedule.step()
         if average is not None:
             _follow(average, model, settings.averaging)
         # Reading the loss waits for the device, so it is read seldom.
-        phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
+        phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
         step += 1
         if step % len(batches) == 0:
             before, batches = generator.get_state(), ()
     if average is not None:
         model.load_state_dict(average.state_dict())
+    ranks.average_statistics(model)
+    model.to(memory_format=torch.contiguous_format)
     checkpoint.finish(_state(steps, {"model": model}, before))
     return model.eval()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def _order(n: int, batches: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
@@ -174,7 +188,7 @@ def predict(model: nn.Module, images: Tensor | np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    batches = torch.as_tensor(images).split(_PREDICT_BATCH)
+    batches = torch.as_tensor(images).split(_PREDICT_BATCH.get(device.type, 256))
     rows = [torch.softmax(model(pixels(batch.to(device))), dim=1).cpu() for batch in batches]
     model.train(was_training)
     return torch.cat(rows).numpy()
