@@ -15,7 +15,6 @@ import accounting
 from distill.config import Config, Pool
 from distill.config_file import known_keys, load_config
 from distill.durable import OWNER_ONLY, replacing, write_text
-from distill.privacy_card import DELTA
 from distill.usage import UsageError
 
 MADE_BY = ("data", "teacher", "generator", "pool")
@@ -107,7 +106,7 @@ def with_earlier_releases(
         pool=transcript.pool,
     )
     answer = accounting.guarantee(together, unit="answer")
-    record = accounting.guarantee(together, unit="record", delta=DELTA)
+    record = accounting.guarantee(together, unit="record", delta=privacy["guarantees"][1]["delta"])
     total = (
         f"whoever sees all these releases has epsilon {accounting.rounded_up(answer.epsilon)} about each answer"
         if answer.holds
