@@ -21,8 +21,8 @@ _BLOCK = 4096
 _CHUNK = 512  # images drawn at once, so that what is in work stays in the processor's cache
 
 Shape = tuple[int, int, int]
-Draw = Callable[[int, int], tuple[Tensor, Tensor | None]]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes, and their bank images if any."""
+Draw = Callable[[int, int], Tensor]
+"""Takes how many images were drawn before and how many are wanted; returns them as bytes."""
 
 INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tensor]] = {
     "procedural": lambda n, shape, settings, generator: shapes(
@@ -46,15 +46,15 @@ class Pool:
         origin: (n,) index into `sources` of where each image comes from.
         sources: names of the sources.
         made_with_teacher: whether any image depends on the teacher, and so on the private data.
-        bank: (n,) number of the generator's image of which this one is a variation; -1 for other sources. Images with
-            one number are near-duplicates: asking about them asks nearly the same question several times.
+        rows_per_bank_image: (m,) how many images vary each of the m images that the generator made, in no order; a mix of
+            two counts for the one that prevails. Such rows are near-duplicates: asking about them asks nearly the same question several times.
     """
 
     images: Tensor
     origin: np.ndarray
     sources: tuple[str, ...]
     made_with_teacher: bool
-    bank: np.ndarray
+    rows_per_bank_image: np.ndarray
 
 
 def build_pool(
@@ -84,22 +84,24 @@ def build_pool(
         name: _independent(name, settings, shape, stream(seed, f"pool {name}", device))
         for name in INDEPENDENT
     }
+    bank = torch.empty((0, *shape), dtype=torch.uint8)
     if counts["trajectory"]:
-        made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
-        draws["trajectory"] = _variations(made, settings, stream(seed, "pool trajectory"))
+        bank = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
+        draws["trajectory"] = _variations(bank, settings, stream(seed, "pool trajectory"))
     if counts["refined"]:
         draws["refined"] = _refined(teacher, settings, shape, num_classes, seed)
     seen: set[bytes] = set()
     with progress.phase("pool", total=settings.size) as phase:
-        parts = [_distinct(name, draws[name], n, seen, phase) for name, n in counts.items() if n]
+        parts = {name: _distinct(name, draws[name], n, seen, phase) for name, n in counts.items() if n}
     order = torch.randperm(settings.size, generator=stream(seed, "pool order"))
     origin = np.repeat(np.arange(len(SOURCES)), [counts[name] for name in SOURCES])
+    walked = parts["trajectory"][1] % len(bank) if counts["trajectory"] else np.zeros(0, dtype=np.int64)
     return Pool(
-        images=torch.cat([images for images, _ in parts])[order],
+        images=torch.cat([images for images, _ in parts.values()])[order],
         origin=origin[order.numpy()],
         sources=SOURCES,
         made_with_teacher=any(counts[name] for name in WITH_TEACHER),
-        bank=torch.cat([bank for _, bank in parts])[order].numpy(),
+        rows_per_bank_image=np.bincount(walked, minlength=len(bank)),
     )
 
 
@@ -115,9 +117,9 @@ def _counts(settings: config.Pool) -> dict[str, int]:
 def _independent(name: str, settings: config.Pool, shape: Shape, generator: torch.Generator) -> Draw:
     draw = INDEPENDENT[name]
 
-    def draw_bytes(_: int, n: int) -> tuple[Tensor, None]:
+    def draw_bytes(_: int, n: int) -> Tensor:
         sizes = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)] or [0]
-        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes]), None
+        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes])
 
     return draw_bytes
 
@@ -126,9 +128,8 @@ def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator)
     """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
     order = torch.randperm(len(bank), generator=generator)
 
-    def draw(before: int, n: int) -> tuple[Tensor, Tensor]:
-        chosen = order[torch.arange(before, before + n) % len(bank)]
-        images = pixels(bank[chosen])
+    def draw(before: int, n: int) -> Tensor:
+        images = pixels(bank[order[torch.arange(before, before + n) % len(bank)]])
         if settings.mixed:
             other = bank[torch.randint(len(bank), (n,), generator=generator)]
             share = torch.rand((n, 1, 1, 1), generator=generator) / 2  # the chosen one prevails
@@ -137,7 +138,7 @@ def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator)
         if settings.pixel_noise:
             deviation = settings.pixel_noise * torch.rand((n, 1, 1, 1), generator=generator)
             images = images + deviation * torch.randn(images.shape, generator=generator)
-        return as_bytes(images), chosen
+        return as_bytes(images)
 
     return draw
 
@@ -156,11 +157,11 @@ def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classe
     ends = torch.tensor([weights[name] for name in rough]).cumsum(0)
     goals = stream(seed, "pool goals")
 
-    def draw(before: int, n: int) -> tuple[Tensor, None]:
+    def draw(before: int, n: int) -> Tensor:
         kinds = torch.bucketize(torch.rand(n, generator=goals) * ends[-1], ends[:-1])
-        starts = [rough[name](before, int((kinds == kind).sum()))[0] for kind, name in enumerate(rough)]
+        starts = [rough[name](before, int((kinds == kind).sum())) for kind, name in enumerate(rough)]
         images = torch.cat(starts)[kinds.argsort(stable=True).argsort()]
-        refined = refine(
+        return refine(
             teacher,
             images,
             num_classes=num_classes,
@@ -168,31 +169,31 @@ def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classe
             batch_norm=settings.refinement_batch_norm,
             generator=goals,
         )
-        return refined, None
 
     return draw
 
 
-def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> tuple[Tensor, Tensor]:
-    """Draws until there are n images unlike each other and those seen before; returns them and their bank images.
+def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> tuple[Tensor, np.ndarray]:
+    """Draws until there are n images unlike each other and those seen before; returns them, and which draws they were.
 
     Comparing images is public; asking the same one twice would answer it with twice the epsilon.
     """
-    kept: list[tuple[Tensor, Tensor]] = []
-    found = drawn = idle = 0
-    while found < n:
-        images, bank = draw(drawn, min(_BLOCK, n - found))
-        images = images.cpu()
-        drawn += len(images)
+    kept: list[Tensor] = []
+    positions: list[int] = []
+    drawn = idle = 0
+    while len(positions) < n:
+        images = draw(drawn, min(_BLOCK, n - len(positions))).cpu()
         new = [i for i, image in enumerate(images.numpy()) if _is_new(image, seen)]
-        bank = torch.full((len(images),), -1) if bank is None else bank
-        kept.append((images[new], bank[new]))
-        found += len(new)
+        kept.append(images[new])
+        positions += [drawn + i for i in new]
+        drawn += len(images)
         phase.advance(len(new))
         idle = 0 if new else idle + 1
         if idle == _ATTEMPTS:
-            raise ValueError(f"Expected {n} different images from the source {name!r}, found only {found}.")
-    return torch.cat([images for images, _ in kept]), torch.cat([bank for _, bank in kept])
+            raise ValueError(
+                f"Expected {n} different images from the source {name!r}, found only {len(positions)}."
+            )
+    return torch.cat(kept), np.array(positions, dtype=np.int64)
 
 
 def _is_new(image: np.ndarray, seen: set[bytes]) -> bool:
