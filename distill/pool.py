@@ -167,6 +167,7 @@ def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classe
             num_classes=num_classes,
             steps=settings.refinement_steps,
             batch_norm=settings.refinement_batch_norm,
+            smoothing=settings.refinement_smoothing,
             generator=goals,
         )
 
