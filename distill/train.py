@@ -1,17 +1,29 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+            part = ranks.share(batch)
+            inputs = pixels(images[part])
+            if distort is not None:
+                inputs = distort(inputs, generator)
+            loss = _loss(model, inputs, log_likelihood[part], mixup, generator) * (len(part) / len(batch))
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from distill import ranks
 
 REPORT_EVERY = 20  # steps; reading a figure waits for the device
 _PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
+=======
+Distort = Callable[[Tensor, torch.Generator], Tensor]
+"""Takes images (n, C, H, W) in [0, 1], returns as many of the same shape; what it draws comes from the generator."""
+
+_REPORT_EVERY = 20
+_PREDICT_BATCH = 2048
+>>>>>>> main
 
 
 class Phase(Protocol):
@@ -67,6 +79,8 @@ def train(
     settings: Settings,
     generator: torch.Generator,
     phase: Phase,
+    distort: Distort | None = None,
+    mixup: float = 0.0,
 ) -> nn.Module:
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
@@ -79,8 +93,12 @@ def train(
         images: (n, C, H, W), bytes or floats in [0, 1].
         likelihood: (n, K), Q_i(o_i | c) of what was released about item i, up to a factor for each row.
         settings: how long and how fast.
-        generator: where the order of the items comes from.
+        generator: where the order of the items comes from, and all that `distort` and `mixup` draw.
         phase: advances by one a step; `total_steps` says how many there are.
+        distort: what becomes of a batch of images before the model sees them, e.g. `distill.distortion.shifted`; they are
+            public, so it costs nothing.
+        mixup: alpha of mixup (arXiv 1710.09412): images are mixed in pairs by a share from Beta(alpha, alpha), and so is their
+            loss; 0 for none.
 
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
@@ -88,21 +106,28 @@ def train(
     device = next(model.parameters()).device
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
-    ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator)
+    if distort is None and not mixup:  # their draws would differ from process to process
+        ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator)
     images = images.to(device)
     steps = total_steps(len(images), settings)
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    model.to(memory_format=layout).train()
+    model.to(memory_format=_layout(device)).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     step = 0
     for _ in range(settings.epochs):
         order = torch.randperm(len(images), generator=generator).to(device)
         for batch in order.tensor_split(steps // settings.epochs):
+<<<<<<< HEAD
             part = ranks.share(batch)
             with half_precision(device):
                 logits = model(pixels(images[part]).contiguous(memory_format=layout))
             loss = negative_log_likelihood(logits.float(), log_likelihood[part]) * (len(part) / len(batch))
+=======
+            inputs = pixels(images[batch])
+            if distort is not None:
+                inputs = distort(inputs, generator)
+            loss = _loss(model, inputs, log_likelihood[batch], mixup, generator)
+>>>>>>> main
             optimizer.zero_grad()
             loss.backward()
             ranks.add_up_gradients(model)
@@ -119,9 +144,30 @@ def train(
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
+def _layout(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    with half_precision(inputs.device):
+        return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
+
+
 def half_precision(device: torch.device) -> AbstractContextManager[None]:
     """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _loss(
+    model: nn.Module, inputs: Tensor, log_likelihood: Tensor, mixup: float, generator: torch.Generator
+) -> Tensor:
+    """The loss of a batch, which its neighbours in random order take a share of if there is mixup."""
+    if not mixup:
+        return negative_log_likelihood(_logits(model, inputs), log_likelihood)
+    share = float(torch._sample_dirichlet(torch.full((1, 2), mixup), generator=generator)[0, 0])  # pyright: ignore
+    logits = _logits(model, torch.lerp(inputs, inputs.roll(1, 0), share))
+    own = negative_log_likelihood(logits, log_likelihood)
+    return torch.lerp(own, negative_log_likelihood(logits, log_likelihood.roll(1, 0)), share)
 
 
 def _optimizer(
