@@ -7,14 +7,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
+from distill.report_command import report
 from labeldp import __version__
+
+if TYPE_CHECKING:
+    from distill.claim import Claim
+    from distill.config import Config
 
 app = App(
     name="labeldp",
@@ -27,6 +32,7 @@ app = App(
 app.command(account)
 app.command(audit)
 app.command(curve)
+app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -60,8 +66,12 @@ def demo(*, seed: Seed = None, device: Device = None, values: Values = ()) -> No
 
 @app.command
 def distill(
-    config: Annotated[Path, Parameter(help="TOML file, for example configs/digits.toml.")],
+    config: Annotated[Path | None, Parameter(help="TOML file, for example configs/digits.toml.")] = None,
     *,
+    resume: Annotated[
+        Path | None,
+        Parameter(help="Goes on with the interrupted run in this directory; CONFIG may be left out."),
+    ] = None,
     out: Out = None,
     seed: Seed = None,
     device: Device = None,
@@ -72,12 +82,19 @@ def distill(
     By default the run goes to runs/NAME, NAME being the file's. Every key stands, with a comment, in configs/digits.toml.
     """
     from distill.config_file import load_config
+    from distill.usage import UsageError
 
-    _distil(
-        load_config(config, _overrides(values, seed=seed, device=device)),
-        out or Path("runs") / config.stem,
-        replace=False,
-    )
+    overrides = _overrides(values, seed=seed, device=device)
+    if resume is not None:
+        if out is not None:
+            raise UsageError("Expected --resume RUN or --out, not both: a run goes on where it is.")
+        _resume(
+            resume, load_config(config or resume / "config.toml", overrides) if config or overrides else None
+        )
+    elif config is None:
+        raise UsageError("Expected a configuration file, for example configs/digits.toml, or --resume RUN.")
+    else:
+        _distil(load_config(config, overrides), out or Path("runs") / config.stem, replace=False)
 
 
 @app.command
@@ -161,10 +178,34 @@ def privatize(
     )
 
 
-def _distil(config: object, out: Path, *, replace: bool) -> None:
+def _distil(config: "Config", out: Path, *, replace: bool) -> None:
+    """Begins a run; its configuration is on the disk before torch is imported."""
+    from distill.claim import started
+
+    with started(out, config, replace=replace) as claim:
+        _finish(claim)
+
+
+def _resume(folder: Path, config: "Config | None") -> None:
+    from distill.claim import resumed
+
+    with resumed(folder, config) as claim:
+        if claim.finished:
+            print(
+                f"The run in {folder} is finished, nothing is left to do; its report: {folder / 'report.html'}"
+            )
+        else:
+            _finish(claim)
+
+
+def _finish(claim: "Claim") -> None:
     from distill import recipe, report
 
-    for line in report.summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
+    try:
+        lines = report.summary(recipe.distilled(claim))
+    except KeyboardInterrupt:
+        _fail(f"Interrupted; go on with: labeldp distill --resume {claim.folder}", status=1)
+    for line in lines:
         print(line)
 
 

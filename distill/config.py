@@ -4,16 +4,16 @@ The defaults are the digits demo. Reading files and overriding values belong to 
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from labeldp.mechanisms.parameters import checked_epsilon
 
 Positive = Annotated[int, Meta(ge=1)]
 Dataset = Literal["digits", "fashion-mnist", "mnist"]
 Model = Literal["mlp", "convnet", "convnet-small"]
-Stages = Literal["subset+srr", "seed"]
+Stages = Literal["subset+srr", "seed", "rr", "subset", "partition", "clean"]
 
 
 def _require(holds: bool, key: str, expected: str, got: object) -> None:
@@ -151,6 +151,8 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     The sources are mixed in proportion to their weights. The last three never see the teacher.
 
     Args:
+        from_run: written `from`; directory of a finished run whose teacher and pool are taken as they are, with the sections data,
+            teacher, generator and pool that made them. Empty makes new ones.
         size: images in all; each is asked once.
         trajectory: weight of the images that the generator made while it was trained.
         refined: weight of images of the last three sources (shapes, if they weigh nothing) improved by the teacher's gradient.
@@ -165,6 +167,7 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         refinement_smoothing: side of the window of pixels, odd, that their gradient is averaged over, twice; 1 for none.
     """
 
+    from_run: str = field(default="", name="from")
     size: Positive = 80_000
     trajectory: float = 1.0
     refined: float = 0.0
@@ -221,7 +224,8 @@ class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         checked_epsilon(self.epsilon)
-        _require(self.stages in ("subset+srr", "seed"), "privacy.stages", "subset+srr or seed", self.stages)
+        known = get_args(Stages)
+        _require(self.stages in known, "privacy.stages", f"one of {', '.join(known)}", self.stages)
         _require(self.source in ("system", "seeded"), "privacy.source", "system or seeded", self.source)
 
 

@@ -46,10 +46,10 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(msgspec.to_builtins(config))
 
 
-def known_keys() -> dict[str, object]:
-    """Every dotted key with its default value."""
+def known_keys(config: Config | None = None) -> dict[str, object]:
+    """Every dotted key with its value, by default the default one."""
     keys: dict[str, object] = {}
-    for name, value in msgspec.to_builtins(Config()).items():
+    for name, value in msgspec.to_builtins(config or Config()).items():
         keys |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
     return keys
 

@@ -5,7 +5,7 @@ trajectory: every batch it makes on the way, once past a short warm-up.
 The class the teacher sees in an image steers the gradient and is then forgotten: it is nearly the secret answer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from distill import config, models
+from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.randomness import stream
 from distill.train import REPORT_EVERY, Phase, Progress, half_precision, pixels
 
@@ -69,21 +70,39 @@ def trajectory(
     shape: tuple[int, int, int],
     seed: int,
     progress: Progress,
+    saved: Saved = UNSAVED,
 ) -> Tensor:
     """Returns the images (n, C, H, W), as bytes, that generators made on their way; n is `settings.kept`.
 
     Privacy: none. The images depend on all that the teacher was trained on.
     """
+    checkpoint = saved.phase("generator")
+    state = checkpoint.state
+    kept: list[Tensor] = [] if state is None else state["kept"]
+    if checkpoint.step == settings.steps:
+        return _joined(kept, shape)
     device = next(teacher.parameters()).device
-    weights, latents = stream(seed, "generator weights"), stream(seed, "generator latents", device)
-    kept: list[Tensor] = []
-    with progress.phase("generator", total=settings.steps) as phase, discriminator(teacher) as look:
+    streams = {
+        "weights": stream(seed, "generator weights"),
+        "latents": stream(seed, "generator latents", device),
+    }
+    shown = progress.phase("generator", settings.steps, start=checkpoint.step, spent=checkpoint.spent)
+    done = 0  # steps of the lives before
+    with shown as phase, discriminator(teacher) as look:
         for count, steps in _lives(settings):
-            networks = [
-                models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
-                for _ in range(count)
-            ]
-            kept += _live(networks, steps, look, settings, latents, phase)
+            if done + count * steps > checkpoint.step:
+                stack = _Stack(count, settings, shape, streams["weights"], device)
+                if state is not None and done <= checkpoint.step:
+                    stack.put_back(state["stack"])
+                    for name, source in streams.items():
+                        source.set_state(state["streams"][name])
+                _live(stack, steps, look, settings, streams, phase, kept, checkpoint, done)
+            done += count * steps
+    checkpoint.finish({"step": settings.steps, "kept": kept})
+    return _joined(kept, shape)
+
+
+def _joined(kept: list[Tensor], shape: tuple[int, int, int]) -> Tensor:
     return torch.cat(kept).cpu() if kept else torch.empty((0, *shape), dtype=torch.uint8)
 
 
@@ -95,42 +114,82 @@ def _lives(settings: config.Generator) -> list[tuple[int, int]]:
     return [(count, settings.restart) for count in groups] + ([(1, rest)] if rest else [])
 
 
+class _Stack:
+    """Generators that are trained side by side, as one stack of weights."""
+
+    def __init__(
+        self,
+        count: int,
+        settings: config.Generator,
+        shape: tuple[int, int, int],
+        weights: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        networks = [
+            models.build_generator(settings.latent, shape=shape, generator=weights).to(device)
+            for _ in range(count)
+        ]
+        self.count, self.age, self.network = count, 0, networks[0]
+        self.parameters, self.buffers = stack_module_state(networks)
+        self.optimizer = torch.optim.Adam(
+            list(self.parameters.values()), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+        )
+
+    def state(self) -> State:
+        return {
+            "age": self.age,
+            "tensors": {**self.parameters, **self.buffers},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    @torch.no_grad()
+    def put_back(self, state: State) -> None:
+        self.age = state["age"]
+        for name, tensor in {**self.parameters, **self.buffers}.items():
+            tensor.copy_(state["tensors"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
 def _live(
-    networks: list[nn.Module],
+    stack: _Stack,
     steps: int,
     look: Callable[[Tensor], tuple[Tensor, Tensor]],
     settings: config.Generator,
-    latents: torch.Generator,
+    streams: Mapping[str, torch.Generator],
     phase: Phase,
-) -> list[Tensor]:
-    """Trains generators side by side, as one stack of weights, and returns what they made after the warm-up."""
-    parameters, buffers = stack_module_state(networks)
-    optimizer = torch.optim.Adam(
-        list(parameters.values()), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
-    )
+    kept: list[Tensor],
+    checkpoint: Checkpoint,
+    done: int,
+) -> None:
+    """Trains a stack of generators to its end, and keeps what they make after the warm-up."""
+    latents = streams["latents"]
 
     def loss_and_images(
         parameters: dict[str, Tensor], buffers: dict[str, Tensor], latent: Tensor
     ) -> tuple[Tensor, Tensor]:
         with half_precision(latent.device):
-            images = functional_call(networks[0], (parameters, buffers), (latent,)).float()
+            images = functional_call(stack.network, (parameters, buffers), (latent,)).float()
         return _generator_loss(*look(images), settings), images.detach()
 
-    kept: list[Tensor] = []
-    for age in range(steps):
-        size = (len(networks), settings.batch_size, settings.latent)
+    def state() -> State:
+        draws = {name: source.get_state() for name, source in streams.items()}
+        step = done + stack.count * stack.age
+        return {"step": step, "kept": kept, "streams": draws, "stack": stack.state()}
+
+    while stack.age < steps:
+        checkpoint.offer(state)
+        size = (stack.count, settings.batch_size, settings.latent)
         latent = torch.randn(size, generator=latents, device=latents.device)
-        losses, images = vmap(loss_and_images)(parameters, buffers, latent)
-        optimizer.zero_grad()
+        losses, images = vmap(loss_and_images)(stack.parameters, stack.buffers, latent)
+        stack.optimizer.zero_grad()
         losses.sum().backward()
-        optimizer.step()
-        if age >= settings.warmup:
+        stack.optimizer.step()
+        if stack.age >= settings.warmup:
             kept.append(as_bytes(images).flatten(0, 1))
         # Reading the loss waits for the device, so it is read seldom.
-        phase.advance(
-            len(networks), **({"loss": float(losses.detach().mean())} if age % REPORT_EVERY == 0 else {})
-        )
-    return kept
+        report = stack.age % REPORT_EVERY == 0
+        phase.advance(stack.count, **({"loss": float(losses.detach().mean())} if report else {}))
+        stack.age += 1
 
 
 def _generator_loss(logits: Tensor, distance: Tensor, settings: config.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The synthetic pool: the images the teacher is asked about, from several sources mixed by weight."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill import config
+from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.generator import as_bytes, refine, trajectory
 from distill.noise import noise
 from distill.procedural import shapes
@@ -21,8 +22,8 @@ _BLOCK = 4096
 _CHUNK = 512  # images drawn at once, so that what is in work stays in the processor's cache
 
 Shape = tuple[int, int, int]
-Draw = Callable[[int, int], Tensor]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes."""
+Draw = Callable[[int, int], tuple[Tensor, Tensor | None]]
+"""Takes how many images were drawn before and how many are wanted; returns them as bytes, and their bank images if any."""
 
 INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tensor]] = {
     "procedural": lambda n, shape, settings, generator: shapes(
@@ -46,15 +47,15 @@ class Pool:
         origin: (n,) index into `sources` of where each image comes from.
         sources: names of the sources.
         made_with_teacher: whether any image depends on the teacher, and so on the private data.
-        rows_per_bank_image: (m,) how many images vary each of the m images that the generator made, in no order; a mix of
-            two counts for the one that prevails. Such rows are near-duplicates: asking about them asks nearly the same question several times.
+        bank: (n,) number of the generator's image of which this one is a variation; -1 for other sources. Images with
+            one number are near-duplicates: asking about them asks nearly the same question several times.
     """
 
     images: Tensor
     origin: np.ndarray
     sources: tuple[str, ...]
     made_with_teacher: bool
-    rows_per_bank_image: np.ndarray
+    bank: np.ndarray
 
 
 def build_pool(
@@ -66,6 +67,7 @@ def build_pool(
     num_classes: int,
     seed: int,
     progress: Progress,
+    saved: Saved = UNSAVED,
 ) -> Pool:
     """Makes the pool; the teacher is looked at only by the sources "trajectory" and "refined".
 
@@ -78,31 +80,67 @@ def build_pool(
     Raises:
         ValueError: if a source cannot make enough different images.
     """
+    checkpoint = saved.phase("pool")
+    state = checkpoint.state
+    if state is not None and checkpoint.step == settings.size:
+        return from_tensors(state["pool"], state["made_with_teacher"])
     counts = _counts(settings)
     device = next(teacher.parameters()).device
+    growth = _Growth(seed)
     draws: dict[str, Draw] = {
-        name: _independent(name, settings, shape, stream(seed, f"pool {name}", device))
+        name: _independent(name, settings, shape, growth.stream(f"pool {name}", device))
         for name in INDEPENDENT
     }
-    bank = torch.empty((0, *shape), dtype=torch.uint8)
     if counts["trajectory"]:
-        bank = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
-        draws["trajectory"] = _variations(bank, settings, stream(seed, "pool trajectory"))
+        made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress, saved=saved)
+        draws["trajectory"] = _variations(made, settings, growth.stream("pool trajectory"))
     if counts["refined"]:
-        draws["refined"] = _refined(teacher, settings, shape, num_classes, seed)
-    seen: set[bytes] = set()
-    with progress.phase("pool", total=settings.size) as phase:
-        parts = {name: _distinct(name, draws[name], n, seen, phase) for name, n in counts.items() if n}
+        draws["refined"] = _refined(teacher, settings, shape, num_classes, growth)
+    if state is not None:
+        growth.put_back(state)
+    shown = progress.phase("pool", settings.size, start=checkpoint.step, spent=checkpoint.spent)
+    with shown as phase:
+        for name in SOURCES:
+            _grow(growth, name, draws.get(name), counts[name], phase, checkpoint)
     order = torch.randperm(settings.size, generator=stream(seed, "pool order"))
     origin = np.repeat(np.arange(len(SOURCES)), [counts[name] for name in SOURCES])
-    walked = parts["trajectory"][1] % len(bank) if counts["trajectory"] else np.zeros(0, dtype=np.int64)
-    return Pool(
-        images=torch.cat([images for images, _ in parts.values()])[order],
+    pool = Pool(
+        images=torch.cat([images for name in SOURCES for images, _ in growth.parts[name]])[order],
         origin=origin[order.numpy()],
         sources=SOURCES,
         made_with_teacher=any(counts[name] for name in WITH_TEACHER),
-        rows_per_bank_image=np.bincount(walked, minlength=len(bank)),
+        bank=torch.cat([bank for name in SOURCES for _, bank in growth.parts[name]])[order].numpy(),
     )
+    checkpoint.finish(
+        {"step": settings.size, "pool": to_tensors(pool), "made_with_teacher": pool.made_with_teacher}
+    )
+    return pool
+
+
+def to_tensors(pool: Pool) -> dict[str, Tensor]:
+    """The pool as tensors to be stored."""
+    return {
+        "images": pool.images,
+        "origin": torch.from_numpy(pool.origin),
+        "bank": torch.from_numpy(pool.bank),
+    }
+
+
+def from_tensors(tensors: Mapping[str, Tensor], made_with_teacher: bool) -> Pool:
+    """The pool of such tensors."""
+    return Pool(
+        images=tensors["images"],
+        origin=tensors["origin"].numpy(),
+        sources=SOURCES,
+        made_with_teacher=made_with_teacher,
+        bank=tensors["bank"].numpy(),
+    )
+
+
+def distinct_items(images: Tensor) -> np.ndarray:
+    """The numbers of the first of each group of equal images, increasing; (m,) int64. It looks at no answer."""
+    seen: set[bytes] = set()
+    return np.array([i for i, image in enumerate(images.numpy()) if _is_new(image, seen)], dtype=np.int64)
 
 
 def _counts(settings: config.Pool) -> dict[str, int]:
@@ -117,9 +155,9 @@ def _counts(settings: config.Pool) -> dict[str, int]:
 def _independent(name: str, settings: config.Pool, shape: Shape, generator: torch.Generator) -> Draw:
     draw = INDEPENDENT[name]
 
-    def draw_bytes(_: int, n: int) -> Tensor:
+    def draw_bytes(_: int, n: int) -> tuple[Tensor, None]:
         sizes = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)] or [0]
-        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes])
+        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes]), None
 
     return draw_bytes
 
@@ -128,8 +166,9 @@ def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator)
     """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
     order = torch.randperm(len(bank), generator=generator)
 
-    def draw(before: int, n: int) -> Tensor:
-        images = pixels(bank[order[torch.arange(before, before + n) % len(bank)]])
+    def draw(before: int, n: int) -> tuple[Tensor, Tensor]:
+        chosen = order[torch.arange(before, before + n) % len(bank)]
+        images = pixels(bank[chosen])
         if settings.mixed:
             other = bank[torch.randint(len(bank), (n,), generator=generator)]
             share = torch.rand((n, 1, 1, 1), generator=generator) / 2  # the chosen one prevails
@@ -138,30 +177,32 @@ def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator)
         if settings.pixel_noise:
             deviation = settings.pixel_noise * torch.rand((n, 1, 1, 1), generator=generator)
             images = images + deviation * torch.randn(images.shape, generator=generator)
-        return as_bytes(images)
+        return as_bytes(images), chosen
 
     return draw
 
 
-def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classes: int, seed: int) -> Draw:
+def _refined(
+    teacher: nn.Module, settings: config.Pool, shape: Shape, num_classes: int, growth: "_Growth"
+) -> Draw:
     """Starts from images of the independent sources in proportion to their weights; from shapes if they have none."""
     weights = {name: settings.weights[name] for name in INDEPENDENT}
     if not any(weights.values()):
         weights["procedural"] = 1.0
     device = next(teacher.parameters()).device
     rough = {
-        name: _independent(name, settings, shape, stream(seed, f"pool refined {name}", device))
+        name: _independent(name, settings, shape, growth.stream(f"pool refined {name}", device))
         for name, weight in weights.items()
         if weight
     }
     ends = torch.tensor([weights[name] for name in rough]).cumsum(0)
-    goals = stream(seed, "pool goals")
+    goals = growth.stream("pool goals")
 
-    def draw(before: int, n: int) -> Tensor:
+    def draw(before: int, n: int) -> tuple[Tensor, None]:
         kinds = torch.bucketize(torch.rand(n, generator=goals) * ends[-1], ends[:-1])
-        starts = [rough[name](before, int((kinds == kind).sum())) for kind, name in enumerate(rough)]
+        starts = [rough[name](before, int((kinds == kind).sum()))[0] for kind, name in enumerate(rough)]
         images = torch.cat(starts)[kinds.argsort(stable=True).argsort()]
-        return refine(
+        refined = refine(
             teacher,
             images,
             num_classes=num_classes,
@@ -170,31 +211,68 @@ def _refined(teacher: nn.Module, settings: config.Pool, shape: Shape, num_classe
             smoothing=settings.refinement_smoothing,
             generator=goals,
         )
+        return refined, None
 
     return draw
 
 
-def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> tuple[Tensor, np.ndarray]:
-    """Draws until there are n images unlike each other and those seen before; returns them, and which draws they were.
+class _Growth:
+    """A pool while it grows: what each source has given so far, and the streams of what it will give."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._streams: dict[str, torch.Generator] = {}
+        self.parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in SOURCES}
+        self.drawn: dict[str, int] = dict.fromkeys(SOURCES, 0)
+        self.seen: set[bytes] = set()
+
+    def stream(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """A stream whose place is kept."""
+        self._streams[name] = stream(self._seed, name, device)
+        return self._streams[name]
+
+    def found(self, name: str) -> int:
+        """How many different images a source has given."""
+        return sum(len(images) for images, _ in self.parts[name])
+
+    def state(self) -> State:
+        return {
+            "step": sum(map(self.found, SOURCES)),
+            "streams": {name: source.get_state() for name, source in self._streams.items()},
+            "parts": self.parts,
+            "drawn": self.drawn,
+        }
+
+    def put_back(self, state: State) -> None:
+        for name, source in self._streams.items():
+            source.set_state(state["streams"][name])
+        self.parts, self.drawn = state["parts"], state["drawn"]
+        for images in (images for parts in self.parts.values() for images, _ in parts):
+            for image in images.numpy():
+                _is_new(image, self.seen)
+
+
+def _grow(
+    growth: _Growth, name: str, draw: Draw | None, n: int, phase: Phase, checkpoint: Checkpoint
+) -> None:
+    """Draws until there are n images unlike each other and those of other sources.
 
     Comparing images is public; asking the same one twice would answer it with twice the epsilon.
     """
-    kept: list[Tensor] = []
-    positions: list[int] = []
-    drawn = idle = 0
-    while len(positions) < n:
-        images = draw(drawn, min(_BLOCK, n - len(positions))).cpu()
-        new = [i for i, image in enumerate(images.numpy()) if _is_new(image, seen)]
-        kept.append(images[new])
-        positions += [drawn + i for i in new]
-        drawn += len(images)
+    idle = 0
+    while (found := growth.found(name)) < n:
+        assert draw is not None
+        checkpoint.offer(growth.state)
+        images, bank = draw(growth.drawn[name], min(_BLOCK, n - found))
+        images = images.cpu()
+        growth.drawn[name] += len(images)
+        new = [i for i, image in enumerate(images.numpy()) if _is_new(image, growth.seen)]
+        bank = torch.full((len(images),), -1) if bank is None else bank
+        growth.parts[name].append((images[new], bank[new]))
         phase.advance(len(new))
         idle = 0 if new else idle + 1
         if idle == _ATTEMPTS:
-            raise ValueError(
-                f"Expected {n} different images from the source {name!r}, found only {len(positions)}."
-            )
-    return torch.cat(kept), np.array(positions, dtype=np.int64)
+            raise ValueError(f"Expected {n} different images from the source {name!r}, found only {found}.")
 
 
 def _is_new(image: np.ndarray, seen: set[bytes]) -> bool:

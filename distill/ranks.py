@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from distill.checkpoint import State, Unsaved
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -56,11 +58,24 @@ def led_by_the_first(
 
 
 def ask_for_help(
-    model: nn.Module, images: Tensor, likelihood: Tensor, settings: Any, generator: torch.Generator
+    model: nn.Module,
+    images: Tensor,
+    likelihood: Tensor,
+    settings: Any,
+    generator: torch.Generator,
+    state: State | None,
 ) -> None:
-    """Sends the others what they need to train along; does nothing in one process, or in one of the others."""
+    """Sends the others what they need to train along; does nothing in one process, or in one of the others.
+
+    They go on from the first one's checkpoint, if there is one; what their own batch norms saw before is lost then.
+    """
     if dist.is_initialized() and dist.get_rank() == 0:
-        _sent((model, images, likelihood, settings, generator.get_state()))
+        _sent((model, images, likelihood, settings, generator.get_state(), state))
+
+
+def several() -> bool:
+    """Whether other processes train along."""
+    return dist.is_initialized()
 
 
 def share(batch: Tensor) -> Tensor:
@@ -107,7 +122,15 @@ def _sent(job: Any) -> Any:
 
 
 def _help(helped: Callable[..., Any], job: Any, device: torch.device) -> None:
-    model, images, likelihood, settings, state = job
+    model, images, likelihood, settings, draws, state = job
     generator = torch.Generator()
-    generator.set_state(state)
-    helped(model.to(device), images, likelihood, settings=settings, generator=generator, phase=Silence())
+    generator.set_state(draws)
+    helped(
+        model.to(device),
+        images,
+        likelihood,
+        settings=settings,
+        generator=generator,
+        phase=Silence(),
+        checkpoint=Unsaved(state),
+    )

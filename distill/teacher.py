@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from distill import models
+from distill.checkpoint import UNSAVED, Saved
 from distill.config import Teacher
 from distill.data import Dataset
 from distill.randomness import stream
@@ -12,7 +13,13 @@ from distill.train import Progress, one_hot, predict, total_steps, train
 
 
 def train_teacher(
-    dataset: Dataset, config: Teacher, *, seed: int, progress: Progress, device: torch.device | str = "cpu"
+    dataset: Dataset,
+    config: Teacher,
+    *,
+    seed: int,
+    progress: Progress,
+    device: torch.device | str = "cpu",
+    saved: Saved = UNSAVED,
 ) -> nn.Module:
     """Trains the teacher on the real training images and labels; returns it in eval mode.
 
@@ -25,7 +32,9 @@ def train_teacher(
         num_classes=dataset.num_classes,
         generator=stream(seed, "teacher weights"),
     ).to(device)
-    with progress.phase("teacher", total=total_steps(len(images), config)) as phase:
+    checkpoint = saved.phase("teacher")
+    total = total_steps(len(images), config)
+    with progress.phase("teacher", total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         return train(
             model,
             images,
@@ -33,6 +42,7 @@ def train_teacher(
             settings=config,
             generator=stream(seed, "teacher order"),
             phase=phase,
+            checkpoint=checkpoint,
         )
 
 

@@ -1,29 +1,22 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
-            part = ranks.share(batch)
-            inputs = pixels(images[part])
-            if distort is not None:
-                inputs = distort(inputs, generator)
-            loss = _loss(model, inputs, log_likelihood[part], mixup, generator) * (len(part) / len(batch))
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD
 from distill import ranks
+from distill.checkpoint import UNSAVED, Checkpoint, State
 
-REPORT_EVERY = 20  # steps; reading a figure waits for the device
-_PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
-=======
 Distort = Callable[[Tensor, torch.Generator], Tensor]
 """Takes images (n, C, H, W) in [0, 1], returns as many of the same shape; what it draws comes from the generator."""
 
-_REPORT_EVERY = 20
-_PREDICT_BATCH = 2048
->>>>>>> main
+REPORT_EVERY = 20  # steps; reading a figure waits for the device
+_PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
 
 
 class Phase(Protocol):
@@ -35,7 +28,9 @@ class Phase(Protocol):
 class Progress(Protocol):
     """Whoever shows progress."""
 
-    def phase(self, name: str, total: int) -> AbstractContextManager[Phase]: ...
+    def phase(
+        self, name: str, total: int, *, start: int = 0, spent: float = 0.0
+    ) -> AbstractContextManager[Phase]: ...
 
 
 class Settings(Protocol):
@@ -79,6 +74,7 @@ def train(
     settings: Settings,
     generator: torch.Generator,
     phase: Phase,
+    checkpoint: Checkpoint = UNSAVED,
     distort: Distort | None = None,
     mixup: float = 0.0,
 ) -> nn.Module:
@@ -95,6 +91,7 @@ def train(
         settings: how long and how fast.
         generator: where the order of the items comes from, and all that `distort` and `mixup` draw.
         phase: advances by one a step; `total_steps` says how many there are.
+        checkpoint: where training goes on from, to the same bits, if it was interrupted; `phase` starts at its step.
         distort: what becomes of a batch of images before the model sees them, e.g. `distill.distortion.shifted`; they are
             public, so it costs nothing.
         mixup: alpha of mixup (arXiv 1710.09412): images are mixed in pairs by a share from Beta(alpha, alpha), and so is their
@@ -106,56 +103,54 @@ def train(
     device = next(model.parameters()).device
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
-    if distort is None and not mixup:  # their draws would differ from process to process
-        ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator)
-    images = images.to(device)
     steps = total_steps(len(images), settings)
     model.to(memory_format=_layout(device)).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
-    step = 0
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(images), generator=generator).to(device)
-        for batch in order.tensor_split(steps // settings.epochs):
-<<<<<<< HEAD
-            part = ranks.share(batch)
-            with half_precision(device):
-                logits = model(pixels(images[part]).contiguous(memory_format=layout))
-            loss = negative_log_likelihood(logits.float(), log_likelihood[part]) * (len(part) / len(batch))
-=======
-            inputs = pixels(images[batch])
-            if distort is not None:
-                inputs = distort(inputs, generator)
-            loss = _loss(model, inputs, log_likelihood[batch], mixup, generator)
->>>>>>> main
-            optimizer.zero_grad()
-            loss.backward()
-            ranks.add_up_gradients(model)
-            optimizer.step()
-            schedule.step()
-            if average is not None:
-                _follow(average, model, settings.averaging)
-            # Reading the loss waits for the device, so it is read seldom.
-            phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
-            step += 1
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if average is not None:
+        parts["average"] = average
+    step = _restore(checkpoint.state, parts, generator)
+    if step == steps:
+        return model.to(memory_format=torch.contiguous_format).eval()
+    if (distort is not None or mixup) and ranks.several():
+        raise ValueError(
+            "Expected one process, got several: what distort and mixup draw would differ from one to another."
+        )
+    ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator, checkpoint.state)
+    images = images.to(device)
+    before, batches = generator.get_state(), ()  # an epoch's order is drawn again from the state before it
+    while step < steps:
+        checkpoint.offer(lambda: _state(step, parts, before))  # noqa: B023  it is called now or never
+        batches = batches or _order(len(images), steps // settings.epochs, generator, device)
+        batch = batches[step % len(batches)]
+        part = ranks.share(batch)
+        inputs = pixels(images[part])
+        if distort is not None:
+            inputs = distort(inputs, generator)
+        loss = _loss(model, inputs, log_likelihood[part], mixup, generator) * (len(part) / len(batch))
+        optimizer.zero_grad()
+        loss.backward()
+        ranks.add_up_gradients(model)
+        optimizer.step()
+        schedule.step()
+        if average is not None:
+            _follow(average, model, settings.averaging)
+        # Reading the loss waits for the device, so it is read seldom.
+        phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
+        step += 1
+        if step % len(batches) == 0:
+            before, batches = generator.get_state(), ()
     if average is not None:
         model.load_state_dict(average.state_dict())
     ranks.average_statistics(model)
-    return model.to(memory_format=torch.contiguous_format).eval()
+    model.to(memory_format=torch.contiguous_format)
+    checkpoint.finish(_state(steps, {"model": model}, before))
+    return model.eval()
 
 
 def _layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
-def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    with half_precision(inputs.device):
-        return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
-
-
-def half_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def _loss(
@@ -168,6 +163,36 @@ def _loss(
     logits = _logits(model, torch.lerp(inputs, inputs.roll(1, 0), share))
     own = negative_log_likelihood(logits, log_likelihood)
     return torch.lerp(own, negative_log_likelihood(logits, log_likelihood.roll(1, 0)), share)
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    with half_precision(inputs.device):
+        return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _order(n: int, batches: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
+    """The items of one epoch in random order, batch by batch."""
+    return torch.randperm(n, generator=generator).to(device).tensor_split(batches)
+
+
+def _state(step: int, parts: Mapping[str, Any], before: Tensor) -> State:
+    """What training needs to go on: the state of every part, and of the generator before the order of this epoch was drawn."""
+    return {"step": step, "order": before, "parts": {name: part.state_dict() for name, part in parts.items()}}
+
+
+def _restore(state: State | None, parts: Mapping[str, Any], generator: torch.Generator) -> int:
+    """Puts every part back and returns the step to go on from; a finished training has only the model's part."""
+    if state is None:
+        return 0
+    for name, values in state["parts"].items():
+        parts[name].load_state_dict(values)
+    generator.set_state(state["order"])
+    return state["step"]
 
 
 def _optimizer(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from distill import config, models
-from distill.generator import trajectory
+from distill.checkpoint import UNSAVED
+from distill.generator import _live, _Stack, discriminator, trajectory
 from distill.pool import INDEPENDENT, SOURCES, WITH_TEACHER, Pool, build_pool
 from distill.progress import RunProgress
 from distill.randomness import stream
@@ -77,7 +78,7 @@ def test_independent_images_are_in_range_finite_and_their_own(name: str, shape) 
 def test_a_pool_without_the_teacher_says_so_and_never_asks_it(name: str) -> None:
     pool = made(name, (1, 8, 8), model=Untouchable())
     assert not pool.made_with_teacher
-    assert len(pool.rows_per_bank_image) == 0
+    assert (pool.bank == -1).all()
     other = made(name, (1, 8, 8), model=teacher((1, 8, 8), classes=4))
     assert torch.equal(pool.images, other.images)
 
@@ -105,13 +106,14 @@ def test_rows_of_one_bank_image_are_told() -> None:
     bank = trajectory(model, FEW, shape=(1, 8, 8), seed=0, progress=QUIET)
     settings = config.Pool(size=size, trajectory=2, strokes=1, mixed=0, pixel_noise=0.01)
     pool = build_pool(model, settings, FEW, shape=(1, 8, 8), num_classes=4, seed=0, progress=QUIET)
-    varied = pool.images[torch.from_numpy(pool.origin == SOURCES.index("trajectory"))]
-    nearest = torch.cdist(varied.flatten(1).float(), bank.flatten(1).float()).argmin(dim=1)
+    varied = pool.origin == SOURCES.index("trajectory")
+    images = pool.images[torch.from_numpy(varied)].flatten(1).float()
+    nearest = torch.cdist(images, bank.flatten(1).float()).argmin(dim=1).numpy()
+    np.testing.assert_array_equal(pool.bank[varied], nearest)
+    assert (pool.bank[~varied] == -1).all()
     rows = np.bincount(nearest, minlength=len(bank))
-    assert rows.sum() == len(varied) == 2 * size / 3
-    np.testing.assert_array_equal(np.sort(pool.rows_per_bank_image), np.sort(rows))
     assert set(rows) == {1, 2}  # the walk passes every image before it passes one again
-    walk = np.random.default_rng(0).integers(len(bank), size=len(varied))  # the twin: a walk that does not
+    walk = np.random.default_rng(0).integers(len(bank), size=len(nearest))  # the twin: a walk that does not
     assert set(np.bincount(walk, minlength=len(bank))) > {1, 2}
 
 
@@ -178,22 +180,24 @@ def test_generators_side_by_side_are_generators_one_after_the_other() -> None:
 
 
 def test_a_stack_of_generators_learns_as_each_alone() -> None:
-    """With the weights and latent vectors of both, stacked losses are the losses of each."""
-    from distill.generator import _live, discriminator
-
-    model, settings = teacher((1, 8, 8)), config.Generator(steps=3, restart=3, warmup=0, batch_size=8)
-    networks = [
-        models.build_generator(settings.latent, shape=(1, 8, 8), generator=stream(i, "w")) for i in range(2)
-    ]
+    """With the weights and latent vectors of both, a stack makes what each makes alone."""
+    model, size = teacher((1, 8, 8)), (1, 8, 8)
+    settings = config.Generator(steps=3, restart=3, warmup=0, batch_size=8)
     drawn = torch.randn(3, 2, 8, 100, generator=stream(0, "z"))
 
     def live(chosen: list[int]) -> Tensor:
-        steps = iter(drawn)  # each generator gets the same vectors, whoever lives beside it
+        streams = {"weights": stream(0, "w"), "latents": stream(0, "z")}
+        stack = _Stack(2, settings, size, streams["weights"], torch.device("cpu"))
+        for tensors in (stack.parameters, stack.buffers):
+            for name in tensors:
+                tensors[name].data = tensors[name].data[chosen]
+        stack.count = len(chosen)
+        steps, kept = iter(drawn), []  # each generator gets the same vectors, whoever lives beside it
         with discriminator(model) as look, pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch, "randn", lambda *_, **__: next(steps)[chosen])
             with QUIET.phase("x", 6) as phase:
-                made = _live([networks[i] for i in chosen], 3, look, settings, stream(0, "z"), phase)
-        return torch.stack(made).view(3, len(chosen), 8, 1, 8, 8)
+                _live(stack, 3, look, settings, streams, phase, kept, UNSAVED, 0)
+        return torch.stack(kept).view(3, len(chosen), 8, *size)
 
     both, first, second = live([0, 1]), live([0]), live([1])
     assert (both[:, 0].float() - first[:, 0].float()).abs().max() <= 1
