@@ -21,13 +21,14 @@ from typing import Any
 import torch
 
 from distill import data
+from distill.checkpoint import UNSAVED
 from distill.config import Config
 from distill.config_file import load_config
-from distill.pool import build_pool
+from distill.noisy_answers import noisy_answers
 from distill.progress import RunProgress
-from distill.recipe import noisy_answers
-from distill.student import final_student, resolved_device, train_student
-from distill.teacher import answers, train_teacher
+from distill.recipe import teacher_and_pool
+from distill.student import final_student, train_student
+from distill.teacher import answers
 from distill.train import accuracy, one_hot
 
 ROOT = Path(__file__).parent.parent
@@ -74,18 +75,7 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     config = load_config(ROOT / "configs" / f"{CASES[case].config}.toml", overrides)
     dataset = data.load(config.data)
     start, progress = _now(), RunProgress(quiet=True)
-    teacher = train_teacher(
-        dataset, config.teacher, seed=seed, device=resolved_device(config.device), progress=progress
-    )
-    pool = build_pool(
-        teacher,
-        config.pool,
-        config.generator,
-        shape=dataset.shape,
-        num_classes=dataset.num_classes,
-        seed=seed,
-        progress=progress,
-    )
+    teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
     with progress.phase("answers", total=1):
         secret = answers(teacher, pool.images)
     clean = train_student(

@@ -3,6 +3,7 @@
 Exit status 0: done; 1: failed; 2: bad usage. Nothing heavy is imported before a verb runs.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.curve_command import curve
 from distill.report_command import report
 from labeldp import __version__
 
@@ -30,6 +32,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(curve)
 app.command(report)
 
 INSTALL = (
@@ -180,6 +183,7 @@ def _distil(config: "Config", out: Path, *, replace: bool) -> None:
     """Begins a run; its configuration is on the disk before torch is imported."""
     from distill.claim import started
 
+    _help_unless_first()
     with started(out, config, replace=replace) as claim:
         _finish(claim)
 
@@ -187,6 +191,7 @@ def _distil(config: "Config", out: Path, *, replace: bool) -> None:
 def _resume(folder: Path, config: "Config | None") -> None:
     from distill.claim import resumed
 
+    _help_unless_first()
     with resumed(folder, config) as claim:
         if claim.finished:
             print(
@@ -194,6 +199,15 @@ def _resume(folder: Path, config: "Config | None") -> None:
             )
         else:
             _finish(claim)
+
+
+def _help_unless_first() -> None:
+    """Under torchrun one process runs the recipe; the others help it to train, and come back no more."""
+    if os.environ.get("RANK", "0") != "0":
+        from distill.ranks import help_unless_first
+        from distill.train import train
+
+        help_unless_first(train)
 
 
 def _finish(claim: "Claim") -> None:

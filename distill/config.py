@@ -164,6 +164,7 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         cut: share of the procedural images that are two images joined along a random smooth line.
         refinement_steps: gradient steps on a refined image.
         refinement_batch_norm: weight of the batch-norm distance in them, against 1 for the cross-entropy.
+        refinement_smoothing: side of the window of pixels, odd, that their gradient is averaged over, twice; 1 for none.
     """
 
     from_run: str = field(default="", name="from")
@@ -178,6 +179,7 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     cut: float = 0.3
     refinement_steps: Positive = 8
     refinement_batch_norm: float = 5.0
+    refinement_smoothing: Positive = 1
 
     def __post_init__(self) -> None:
         _require_positive("pool", size=self.size, refinement_steps=self.refinement_steps)
@@ -188,6 +190,9 @@ class Pool(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             "pool",
             "made of at least one source of positive weight",
             self.weights,
+        )
+        _require(
+            self.refinement_smoothing % 2 == 1, "pool.refinement_smoothing", "odd", self.refinement_smoothing
         )
         for key, value in {"mixed": self.mixed, "cut": self.cut}.items():
             _require(0 <= value <= 1, f"pool.{key}", "in [0, 1]", value)

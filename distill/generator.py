@@ -207,11 +207,13 @@ def refine(
     num_classes: int,
     steps: int,
     batch_norm: float,
+    smoothing: int = 1,
     generator: torch.Generator,
 ) -> Tensor:
     """Moves images, as bytes, along the teacher's gradient towards classes drawn at random; returns bytes.
 
-    Each step has a fixed length for each image, so that images the teacher is sure of still move.
+    Each step has a fixed length for each image, so that images the teacher is sure of still move. The raw gradient is speckled,
+    and speckles convince a teacher without looking like anything: averaged over a window, it moves outlines and shades instead.
 
     Privacy: none; and the classes drawn are forgotten, being close to the answers.
     """
@@ -220,7 +222,7 @@ def refine(
     classes = torch.randint(num_classes, (len(images),), generator=generator).to(device)
     with discriminator(teacher) as look:
         batches = [
-            _refine_batch(look, pixels(batch), goals, steps, batch_norm)
+            _refine_batch(look, pixels(batch), goals, steps, batch_norm, smoothing)
             for batch, goals in zip(images.split(_REFINE_BATCH), classes.split(_REFINE_BATCH), strict=True)
         ]
     return torch.cat(batches).cpu() if batches else images.cpu()
@@ -232,6 +234,7 @@ def _refine_batch(
     goals: Tensor,
     steps: int,
     batch_norm: float,
+    smoothing: int,
 ) -> Tensor:
     velocity, power = torch.zeros_like(images), None
     for step in range(steps):
@@ -239,6 +242,8 @@ def _refine_batch(
         logits, distance = look(images)
         loss = nn.functional.cross_entropy(logits, goals) + batch_norm * distance
         (gradient,) = torch.autograd.grad(loss, images)
+        for _ in range(2 if smoothing > 1 else 0):
+            gradient = nn.functional.avg_pool2d(gradient, smoothing, 1, smoothing // 2)
         square = gradient.square().mean(dim=(1, 2, 3), keepdim=True)
         power = square if power is None else power.lerp(square, 0.1)
         velocity = _MOMENTUM * velocity + (1 - _MOMENTUM) * gradient / (power + _SMALL**2).sqrt()

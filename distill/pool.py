@@ -208,6 +208,7 @@ def _refined(
             num_classes=num_classes,
             steps=settings.refinement_steps,
             batch_norm=settings.refinement_batch_norm,
+            smoothing=settings.refinement_smoothing,
             generator=goals,
         )
         return refined, None

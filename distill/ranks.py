@@ -40,12 +40,8 @@ def led_by_the_first(
         def led(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             if int(os.environ.get("WORLD_SIZE", "1")) == 1:
                 return recipe(*args, **kwargs)
-            device = _join()
-            if dist.get_rank() > 0:
-                while (job := _sent(None)) is not None:
-                    _help(helped, job, device)
-                dist.destroy_process_group()
-                raise SystemExit(0)
+            help_unless_first(helped)
+            _join()
             try:
                 return recipe(*args, **kwargs)
             finally:
@@ -55,6 +51,20 @@ def led_by_the_first(
         return led
 
     return decorated
+
+
+def help_unless_first(helped: Callable[..., Any]) -> None:
+    """Returns at once in the first process, or the only one; any other helps until the recipe ends, and leaves by SystemExit(0).
+
+    Called before a run directory is claimed, of which there is one.
+    """
+    if int(os.environ.get("RANK", "0")) == 0:
+        return
+    device = _join()
+    while (job := _sent(None)) is not None:
+        _help(helped, job, device)
+    dist.destroy_process_group()
+    raise SystemExit(0)
 
 
 def ask_for_help(
@@ -71,6 +81,11 @@ def ask_for_help(
     """
     if dist.is_initialized() and dist.get_rank() == 0:
         _sent((model, images, likelihood, settings, generator.get_state(), state))
+
+
+def several() -> bool:
+    """Whether other processes train along."""
+    return dist.is_initialized()
 
 
 def share(batch: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from distill.config import Config
 from distill.noisy_answers import noisy_answers
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
-from distill.ranks import led_by_the_first
+from distill.ranks import help_unless_first, led_by_the_first
 from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
@@ -45,6 +45,7 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
         What lies in `release/` is a function of the pool, the noisy labels and the public configuration: each teacher answer enters it
         once, through the mechanism of its stage. Everything else in the run directory is for the data holder.
     """
+    help_unless_first(train)
     with started(Path(out), config, replace=replace) as claim:
         return distilled(claim, quiet=quiet)
 
@@ -58,6 +59,7 @@ def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Report:
     Raises:
         UsageError: no run in `out`, a finished one, one at which another process is at work, or damaged checkpoints.
     """
+    help_unless_first(train)
     with resumed(Path(out)) as claim:
         if claim.finished:
             raise UsageError(f"Expected an interrupted run in {out}, got a finished one.")

@@ -1,7 +1,7 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from distill import ranks
 from distill.checkpoint import UNSAVED, Checkpoint, State
+
+Distort = Callable[[Tensor, torch.Generator], Tensor]
+"""Takes images (n, C, H, W) in [0, 1], returns as many of the same shape; what it draws comes from the generator."""
 
 REPORT_EVERY = 20  # steps; reading a figure waits for the device
 _PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
@@ -72,6 +75,8 @@ def train(
     generator: torch.Generator,
     phase: Phase,
     checkpoint: Checkpoint = UNSAVED,
+    distort: Distort | None = None,
+    mixup: float = 0.0,
 ) -> nn.Module:
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
@@ -84,9 +89,13 @@ def train(
         images: (n, C, H, W), bytes or floats in [0, 1].
         likelihood: (n, K), Q_i(o_i | c) of what was released about item i, up to a factor for each row.
         settings: how long and how fast.
-        generator: where the order of the items comes from.
+        generator: where the order of the items comes from, and all that `distort` and `mixup` draw.
         phase: advances by one a step; `total_steps` says how many there are.
         checkpoint: where training goes on from, to the same bits, if it was interrupted; `phase` starts at its step.
+        distort: what becomes of a batch of images before the model sees them, e.g. `distill.distortion.shifted`; they are
+            public, so it costs nothing.
+        mixup: alpha of mixup (arXiv 1710.09412): images are mixed in pairs by a share from Beta(alpha, alpha), and so is their
+            loss; 0 for none.
 
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
@@ -95,8 +104,7 @@ def train(
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    model.to(memory_format=layout).train()
+    model.to(memory_format=_layout(device)).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -105,6 +113,10 @@ def train(
     step = _restore(checkpoint.state, parts, generator)
     if step == steps:
         return model.to(memory_format=torch.contiguous_format).eval()
+    if (distort is not None or mixup) and ranks.several():
+        raise ValueError(
+            "Expected one process, got several: what distort and mixup draw would differ from one to another."
+        )
     ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator, checkpoint.state)
     images = images.to(device)
     before, batches = generator.get_state(), ()  # an epoch's order is drawn again from the state before it
@@ -113,9 +125,10 @@ def train(
         batches = batches or _order(len(images), steps // settings.epochs, generator, device)
         batch = batches[step % len(batches)]
         part = ranks.share(batch)
-        with half_precision(device):
-            logits = model(pixels(images[part]).contiguous(memory_format=layout))
-        loss = negative_log_likelihood(logits.float(), log_likelihood[part]) * (len(part) / len(batch))
+        inputs = pixels(images[part])
+        if distort is not None:
+            inputs = distort(inputs, generator)
+        loss = _loss(model, inputs, log_likelihood[part], mixup, generator) * (len(part) / len(batch))
         optimizer.zero_grad()
         loss.backward()
         ranks.add_up_gradients(model)
@@ -134,6 +147,27 @@ def train(
     model.to(memory_format=torch.contiguous_format)
     checkpoint.finish(_state(steps, {"model": model}, before))
     return model.eval()
+
+
+def _layout(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _loss(
+    model: nn.Module, inputs: Tensor, log_likelihood: Tensor, mixup: float, generator: torch.Generator
+) -> Tensor:
+    """The loss of a batch, which its neighbours in random order take a share of if there is mixup."""
+    if not mixup:
+        return negative_log_likelihood(_logits(model, inputs), log_likelihood)
+    share = float(torch._sample_dirichlet(torch.full((1, 2), mixup), generator=generator)[0, 0])  # pyright: ignore
+    logits = _logits(model, torch.lerp(inputs, inputs.roll(1, 0), share))
+    own = negative_log_likelihood(logits, log_likelihood)
+    return torch.lerp(own, negative_log_likelihood(logits, log_likelihood.roll(1, 0)), share)
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    with half_precision(inputs.device):
+        return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[None]:
