@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,9 +49,6 @@ def started(folder: Path, config: Config, *, replace: bool = False) -> Iterator[
     Raises:
         UsageError: the directory is in use and may not be replaced, or is no run; another process is at work in it.
     """
-    if _is_helper():
-        yield Claim(folder, config)
-        return
     config = with_reused(config)
     if _in_use(folder):
         _clear(folder, replace=replace)
@@ -101,11 +97,6 @@ def refuse_changes(config: Config | dict[str, Any], earlier: Config | dict[str, 
         raise UsageError(
             f"Expected the configuration that the run began with, in {source}, got another: {changes}. Undo that, or start a new run."
         )
-
-
-def _is_helper() -> bool:
-    """Whether torchrun started this process to help the first one, which claims the directory and writes to it alone."""
-    return int(os.environ.get("RANK", "0")) > 0
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
