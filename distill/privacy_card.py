@@ -73,7 +73,7 @@ def privacy_statement(
         "guarantees": [answer.to_dict(), record.to_dict()],
         "explained": [answer.explain(num_classes=num_classes), record.explain()],
         "answers": len(released),
-        "epsilon_per_answer": config.privacy.epsilon,
+        "epsilon_per_answer": None if obstacle == CLEAN else config.privacy.epsilon,
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
         "adjacency": ADJACENCY | ({"record": certificate["adjacency"]} if certificate else {}),

@@ -138,7 +138,7 @@ def test_heavy_imports_would_be_seen() -> None:
     assert "scipy" in loaded_by("import scipy.stats")
 
 
-@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"]])
+@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"], ["report"]])
 def test_help_comes_without_torch(verb: list[str]) -> None:
     code = f"from distill.cli import app\napp({[*verb, '--help']!r}, exit_on_error=False)"
     assert not loaded_by(code) & set(HEAVY)
