@@ -118,9 +118,11 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"Expected nobody else at work in {folder}, but another process is.") from None
-        yield
-    if (folder / REPORT).is_file():
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        try:
+            yield
+        finally:
+            if (folder / REPORT).is_file():
+                shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> bool:
@@ -137,8 +139,8 @@ def _in_use(folder: Path) -> bool:
 
 def _used(folder: Path) -> UsageError:
     return UsageError(
-        f"Expected a new or empty directory for the run, got {folder}; choose another with --out, or go on with the run there: "
-        f"labeldp distill --resume {folder}"
+        f"Expected a new or empty directory for the run, got {folder}; choose another with --out, or, if it is an interrupted run, go "
+        f"on with it: labeldp distill --resume {folder}"
     )
 
 
