@@ -29,7 +29,7 @@ app.command(audit)
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
 )
-_DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
+_DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
 Seed = Annotated[

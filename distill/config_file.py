@@ -48,9 +48,13 @@ def to_toml(config: Config) -> str:
 
 def known_keys() -> dict[str, object]:
     """Every dotted key with its default value."""
+    return _flat(msgspec.to_builtins(Config()))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     keys: dict[str, object] = {}
-    for name, value in msgspec.to_builtins(Config()).items():
-        keys |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    for name, value in values.items():
+        keys |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return keys
 
 

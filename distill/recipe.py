@@ -15,7 +15,7 @@ from distill.progress import RunProgress
 from distill.report import Report, write_report
 from distill.run_directory import prepared, write_private, write_release
 from distill.student import final_student, label_scheme, resolved_device, student_prior, train_student
-from distill.teacher import answers, train_teacher
+from distill.teacher import answers, obtain_teacher
 from distill.train import accuracy, one_hot, predict
 from labeldp import SeededSource
 from labeldp.learning.stages import StagedLabels, privatize
@@ -50,8 +50,9 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
-    # private: everything up to the answers depends on the training data without protection
-    teacher = train_teacher(dataset, config.teacher, seed=config.seed, device=device, progress=progress)
+    # private: everything up to the answers depends on the training data, without other protection than the teacher's own
+    held = obtain_teacher(dataset, config, device=device, progress=progress)
+    teacher = held.network
     pool = build_pool(
         teacher,
         config.pool,
@@ -66,7 +67,9 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
     # the barrier: each answer is read once, by the mechanism of its stage
     released = noisy_answers(config, pool, secret, num_classes=dataset.num_classes, progress=progress)
     student = final_student(config, pool.images, released, progress=progress)
-    privacy = write_release(folder / "release", config, pool, released, student, dataset)
+    privacy = write_release(
+        folder / "release", config, pool, released, student, dataset, certificate=held.certificate
+    )
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = train_student(

@@ -16,6 +16,7 @@ from torch import nn
 
 import accounting
 from distill import models
+from distill.certificate import Certificate
 from distill.config import Config
 from distill.config_file import UsageError
 from distill.data import Dataset
@@ -61,7 +62,14 @@ def write_private(
 
 
 def write_release(
-    folder: Path, config: Config, pool: Pool, released: StagedLabels, student: nn.Module, dataset: Dataset
+    folder: Path,
+    config: Config,
+    pool: Pool,
+    released: StagedLabels,
+    student: nn.Module,
+    dataset: Dataset,
+    *,
+    certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """Writes what may be published, and returns its privacy statement.
 
@@ -78,9 +86,17 @@ def write_release(
     for number, noisy in enumerate(released.parts, start=1):
         noisy.save(folder / f"noisy_labels_{number}.npz")
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
-    transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
+    transcript = accounting.Transcript(
+        [released.event],
+        about="teacher",
+        teacher=certificate.event if certificate else None,
+        pool=provenance,
+    )
     (folder / "transcript.json").write_text(_json(transcript.to_dict()), encoding="utf-8")
     privacy = privacy_statement(config, transcript, num_answers=len(released))
+    if certificate:
+        privacy["teacher"] = certificate.to_dict()
+        (folder / "teacher_certificate.json").write_text(_json(certificate.to_dict()), encoding="utf-8")
     (folder / "privacy.json").write_text(_json(privacy), encoding="utf-8")
     (folder / "PRIVACY.md").write_text(privacy_card(privacy), encoding="utf-8")
     return privacy
@@ -101,13 +117,30 @@ def privacy_statement(
         "stages": config.privacy.stages,
         "randomness": config.privacy.source,
         "pool": transcript.pool,
-        "plain_words": plain_words(config.privacy.epsilon, num_answers, composed),
+        "plain_words": plain_words(
+            config.privacy.epsilon,
+            num_answers,
+            composed,
+            record if record.holds and transcript.teacher is not None else None,
+        ),
         "composed_if_the_pool_were_independent": composed.to_dict(),
     }
 
 
-def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee) -> str:
-    """What must always stand beside an epsilon per answer."""
+def plain_words(
+    epsilon: float,
+    num_answers: int,
+    composed: accounting.Guarantee,
+    certified: accounting.Guarantee | None = None,
+) -> str:
+    """What must always stand beside an epsilon per answer; `certified` is the guarantee of a teacher that is private itself."""
+    if certified:
+        return (
+            f"Epsilon {accounting.rounded_up(epsilon)} protects each single answer of the teacher; {num_answers:,} answers were released. "
+            f"Something else protects each training record: the teacher's own certificate, epsilon {accounting.rounded_up(certified.epsilon)} "
+            f"at delta {accounting.rounded_up(certified.delta)}, however many of its answers are released. The two are not added: they are "
+            f"about different things. Every further run with the same teacher and pool that is published adds its own epsilon per answer."
+        )
     composition = (
         "The noise can be reproduced from a seed, so nothing is promised at all."
         if math.isinf(composed.epsilon)

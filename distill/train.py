@@ -98,7 +98,7 @@ def train(
             optimizer.step()
             schedule.step()
             if average is not None:
-                _follow(average, model, settings.averaging)
+                follow(average, model, settings.averaging)
             # Reading the loss waits for the device, so it is read seldom.
             phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
             step += 1
@@ -160,7 +160,7 @@ def _log_likelihood(likelihood: Tensor | np.ndarray, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the running mean of weights and batch-norm statistics one step towards the model."""
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():
