@@ -16,7 +16,7 @@ from accounting.events import (
     Sequence,
     as_event,
 )
-from accounting.rounding import float_down
+from accounting.numerics.rounding import float_down
 
 NOISE = (2.0**-6, 2.0**20)
 """Noise multipliers that are searched."""
