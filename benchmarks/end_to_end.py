@@ -27,6 +27,11 @@ RESULTS = ROOT / "benchmarks" / "results" / "end_to_end.json"
 CASES = {
     "digits, epsilon 1": ("digits", {}),
     "digits, epsilon 1, seed preset": ("digits", {"privacy.stages": "seed"}),
+    "digits, private teacher, epsilon 3 a record": ("digits-private-teacher", {}),
+    "digits, private teacher, epsilon 8 a record": (
+        "digits-private-teacher",
+        {"teacher.private.epsilon": "8"},
+    ),
     "Fashion-MNIST, epsilon 2": ("fashion-mnist", {}),
 }
 MODELS = ("teacher", "clean_student", "private_student")

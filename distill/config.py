@@ -74,9 +74,9 @@ class PrivateTraining(Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
     batch_size: Positive = 256
     learning_rate: float = 2.0
     momentum: float = 0.9
-    averaging: float = 0.0
+    averaging: float = 0.9
     clip: float = 0.1
-    moment_noise: float = 5.0
+    moment_noise: float = 8.0
     moment_clip: float = 6.0
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from distill.recipe import run
 from distill.teacher import HeldTeacher, obtain_teacher
 from distill.usage import UsageError
 from tests.distill.conftest import TINY
+from tests.test_architecture import loaded_by
 
 DIGITS = {"shape": (1, 8, 8), "num_classes": 10}
 PRIVATE = {
@@ -242,3 +243,12 @@ def test_nested_settings_can_be_overridden() -> None:
     assert rewritten == ["--set", "teacher.private.epsilon=8", "--set", "teacher.kind=trained"]
     config = configuration({}, {"teacher.private.epsilon": "8"})
     assert config.teacher.private.epsilon == 8.0
+
+
+def test_opacus_is_loaded_for_a_private_teacher_alone() -> None:
+    """It takes seconds; a run with any other teacher imports the same modules."""
+    assert "opacus" not in loaded_by("import distill.recipe, distill.moments, distill.private_teacher")
+    assert "opacus" in loaded_by(
+        "from distill.certificate import certified\nfrom distill.config import PrivateTraining\n"
+        "certified(PrivateTraining(steps=2), 4.0, secure=True)"
+    )
