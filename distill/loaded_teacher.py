@@ -72,11 +72,16 @@ def from_module(text: str) -> nn.Module:
     if specification is None or specification.loader is None:
         raise UsageError(f"Expected teacher.module to name a Python file (.py), got {file!r}.")
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    build = getattr(module, name, None)
-    if not callable(build):
-        raise UsageError(f"Expected a function {name} in {file}, found {type(build).__name__}.")
-    network = build()
+    try:
+        specification.loader.exec_module(module)
+        build = getattr(module, name, None)
+        if not callable(build):
+            raise UsageError(f"Expected a function {name} in {file}, found {type(build).__name__}.")
+        network = build()
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the user's code does
+        raise UsageError(f"Expected {text} to build a teacher; it fails with {error!r}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"Expected {text} to return a torch.nn.Module, got {type(network).__name__}.")
     return network.eval()

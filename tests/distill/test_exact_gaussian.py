@@ -1,5 +1,9 @@
 """The exact sampler of rounded normal numbers, against the normal law."""
 
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,12 +35,54 @@ def test_a_wrong_law_would_be_seen(monkeypatch) -> None:
     assert p_value(rounded_normals(20_000, deviation_bits=24, source=SeededSource(1)), 2**24) < 1e-6
 
 
-def test_coins_have_their_probabilities_to_the_last_bit() -> None:
-    """With words of two bits every outcome can be weighed: the coin of exp(-1/2) by its first terms."""
-    rng = np.random.default_rng(0)
-    words = iter(rng.integers(0, 2**64, size=400_000, dtype=np.uint64).tolist())
-    hits = sum(exact_gaussian._exp_half(lambda: next(words)) for _ in range(100_000))
-    assert abs(hits / 100_000 - np.exp(-0.5)) < 0.006
+class Undecided(Exception): ...
+
+
+def weigh(
+    decide: Callable[[exact_gaussian.Draw], bool], *, words: int, depth: int
+) -> tuple[Fraction, Fraction]:
+    """Bounds of the probability of True, exactly: every sequence of at most `depth` words is tried."""
+
+    def walk(prefix: list[int]) -> tuple[Fraction, Fraction]:
+        pending = iter(prefix)
+
+        def draw() -> int:
+            for word in pending:
+                return word
+            raise Undecided
+
+        try:
+            return (Fraction(1), Fraction(1)) if decide(draw) else (Fraction(0), Fraction(0))
+        except Undecided:
+            if len(prefix) == depth:
+                return Fraction(0), Fraction(1)
+            parts = [walk([*prefix, word]) for word in range(words)]
+            return sum(low for low, _ in parts) / words, sum(high for _, high in parts) / words
+
+    return walk([])
+
+
+def begun(draw: exact_gaussian.Draw, *digits: int) -> exact_gaussian._Uniform:
+    """A uniform fraction of which some words are known."""
+    fraction = exact_gaussian._Uniform(lambda: 0)
+    fraction.digits, fraction._draw = [*digits], draw
+    return fraction
+
+
+def test_coins_have_their_probabilities(monkeypatch) -> None:
+    """Enumerated with words of three bits; for a fraction x between 12/64 and 13/64, whose further digits are drawn."""
+    monkeypatch.setattr(exact_gaussian, "WORD", 3)
+    low, high = weigh(exact_gaussian._exp_half, words=8, depth=5)
+    assert low < math.exp(-0.5) < high < low + 0.02
+    assert not low < math.exp(-0.52) < high  # the twin
+    x = 12.5 / 64
+    wanted = [math.exp(-x * (2 * k + x) / (2 * k + 2)) for k in range(3)]
+    for k in range(3):
+        low, high = weigh(
+            lambda draw, k=k: exact_gaussian._exp_fraction(k, begun(draw, 1, 4), draw), words=8, depth=5
+        )
+        assert low < wanted[k] < high
+        assert not low < wanted[k] ** 2 < high  # the twin
 
 
 def test_a_uniform_number_grows_where_words_agree() -> None:
