@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
+from distill.data_command import data
 from labeldp import __version__
 
 app = App(
@@ -26,6 +27,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
 app.command(curve)
 
 INSTALL = (

@@ -34,6 +34,10 @@ def curve(
     out: Annotated[
         Path | None, Parameter(help="Directory for the results; by default runs/curve-DATA.")
     ] = None,
+    analytic: Annotated[
+        bool, Parameter(negative=(), help="What mechanisms tell by their laws alone: no data, no training.")
+    ] = False,
+    classes: Annotated[int, Parameter(help="Of --analytic: how many classes there are.")] = 10,
     quick: Annotated[
         bool, Parameter(negative=(), help="A small grid on digits, less than a minute.")
     ] = False,
@@ -43,6 +47,13 @@ def curve(
     Each run is one line of OUT/runs.jsonl; what is there already is not run again. Every run releases all labels once more: on
     labels that are private, the epsilons of all runs add up.
     """
+    if analytic:
+        from distill import analytic_curves
+
+        rows = analytic_curves.curves(_numbers(epsilons), classes)
+        for line in analytic_curves.write(rows, out or Path("runs/curve-analytic")):
+            print(line)
+        return
     from msgspec.structs import replace
 
     from distill import config, curves
