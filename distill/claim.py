@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from distill.config import Config
-from distill.config_file import load_config, to_toml
+from distill.config_file import flat, load_config, to_toml
 from distill.durable import PARTIAL, SHARED, remove_drafts, write_text
 from distill.reuse import with_reused
 from distill.usage import UsageError
@@ -90,18 +90,13 @@ def resumed(folder: Path, config: Config | None = None) -> Iterator[Claim]:
 
 def refuse_changes(config: Config | dict[str, Any], earlier: Config | dict[str, Any], *, source: str) -> None:
     """Raises UsageError if two configurations differ; the message names the keys."""
-    ours, theirs = _flat(msgspec.to_builtins(config)), _flat(msgspec.to_builtins(earlier))
+    ours, theirs = flat(msgspec.to_builtins(config)), flat(msgspec.to_builtins(earlier))
     keys = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
     if keys:
         changes = ", ".join(f"{key} ({theirs.get(key)!r} there, {ours.get(key)!r} now)" for key in keys)
         raise UsageError(
             f"Expected the configuration that the run began with, in {source}, got another: {changes}. Undo that, or start a new run."
         )
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    sections = {key: value if isinstance(value, dict) else {"": value} for key, value in values.items()}
-    return {f"{s}.{key}".rstrip("."): value for s, keys in sections.items() for key, value in keys.items()}
 
 
 @contextmanager

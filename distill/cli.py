@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
+from distill.data_command import data
 from distill.report_command import report
 from labeldp import __version__
 
@@ -32,13 +33,14 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
 app.command(curve)
 app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
 )
-_DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
+_DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
 Seed = Annotated[

@@ -104,7 +104,7 @@ def train(
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
-    model.to(memory_format=_layout(device)).train()
+    model.to(memory_format=_layout(device)).train()  # pyright: ignore[reportCallIssue]
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -112,7 +112,7 @@ def train(
         parts["average"] = average
     step = _restore(checkpoint.state, parts)
     if step == steps:
-        return model.to(memory_format=torch.contiguous_format).eval()
+        return model.to(memory_format=torch.contiguous_format).eval()  # pyright: ignore[reportCallIssue]
     if (distort is not None or mixup) and ranks.several():
         raise ValueError(
             "Expected one process, got several: what distort and mixup draw would differ from one to another."
@@ -136,14 +136,14 @@ def train(
         optimizer.step()
         schedule.step()
         if average is not None:
-            _follow(average, model, settings.averaging)
+            follow(average, model, settings.averaging)
         # Reading the loss waits for the device, so it is read seldom.
         phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
         step += 1
     if average is not None:
         model.load_state_dict(average.state_dict())
     ranks.average_statistics(model)
-    model.to(memory_format=torch.contiguous_format)
+    model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     checkpoint.finish(_state(steps, {"model": model}))
     return model.eval()
 
@@ -169,7 +169,7 @@ def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
         return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[None]:
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
     """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
@@ -273,7 +273,7 @@ def _log_likelihood(likelihood: Tensor | np.ndarray, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the running mean of weights and batch-norm statistics one step towards the model."""
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():

@@ -5,17 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from distill.models.classifiers import convnet, mlp
+from distill.models.classifiers import convnet, mlp, tanh_convnet
+from distill.models.feature_moments import FeatureMoments
 from distill.models.image_generator import image_generator
 from distill.models.initialization import initialize
 
-__all__ = ["build", "build_generator", "initialize"]
+__all__ = ["FeatureMoments", "build", "build_generator", "initialize"]
 
 Shape = tuple[int, int, int]
 _CLASSIFIERS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "mlp": mlp,
     "convnet": convnet,
     "convnet-small": lambda shape, num_classes: convnet(shape, num_classes, width=16),
+    "tanh-convnet": tanh_convnet,
 }
 
 
@@ -23,7 +25,7 @@ def build(name: str, *, shape: Shape, num_classes: int, generator: torch.Generat
     """Returns a classifier with fresh weights.
 
     Args:
-        name: "mlp", "convnet" or "convnet-small".
+        name: "mlp", "convnet", "convnet-small" or "tanh-convnet".
         shape: (channels, height, width) of an image.
         num_classes: outputs of the last layer, which are logits.
         generator: where the weights are drawn from.
