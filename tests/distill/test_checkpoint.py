@@ -2,23 +2,30 @@
 
 import errno
 import json
+import math
 import os
 import resource
 import stat
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from distill import checkpoint, durable, recipe
-from distill.checkpoint import SavedRun
+from distill import checkpoint, durable, models, private_teacher, recipe
+from distill.checkpoint import SavedRun, Unsaved
 from distill.claim import resumed, started
 from distill.config_file import configuration
+from distill.randomness import stream
+from distill.train import one_hot, train
 from distill.usage import UsageError
 from labeldp import NoisyLabels
 from tests.distill.conftest import TINY
 from tests.distill.test_resume import CONFIG, FORKS, SEEDED, command_line, finish, outcome, uninterrupted  # noqa: F401
+from tests.distill.test_teacher import PRIVATE
+from tests.distill.test_train import SETTINGS, Steps, toy
 
 TINY_CONFIG = configuration(TINY)
 
@@ -234,3 +241,67 @@ def test_damaged_labels_are_not_drawn_again(tmp_path, monkeypatch) -> None:
     assert labels.read_bytes() == whole
     np.testing.assert_array_equal(report.released.parts[0].values, NoisyLabels.load(labels).values)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["accuracy"] == report.accuracy
+
+
+def test_a_private_teacher_is_trained_once_and_its_certificate_goes_with_it(tmp_path, monkeypatch) -> None:
+    """Trained again with fresh noise it would be another teacher, and the certificate of one would cover two."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "final_student", stopped)
+        with pytest.raises(Interrupted):
+            recipe.run(configuration(PRIVATE), out, quiet=True)
+    config = configuration(PRIVATE)
+    before = SavedRun(out / "private" / "checkpoints", config).phase("teacher").state
+    with monkeypatch.context() as patch:
+        patch.setattr(private_teacher, "train_privately", stopped)
+        report = recipe.resume(out, quiet=True)
+        reusing = configuration({"pool": {"from": str(out)}, "student": TINY["student"]})
+        reused = recipe.run(reusing, tmp_path / "reused", quiet=True)
+    for folder in (out, tmp_path / "reused"):
+        after = load_file(folder / "private" / "teacher.safetensors")
+        assert all(torch.equal(after[name], value) for name, value in before["model"].items())
+    record = report.guarantees[1]
+    assert (record["holds"], record["epsilon"] <= 3.0) == (True, True)
+    assert reused.guarantees[1] == record
+    assert reused.privacy["guarantees_with_earlier_releases"][1] == record  # post-processing, however often
+    # the twin: without what was kept it is trained again
+    monkeypatch.setattr(private_teacher, "train_privately", stopped)
+    with pytest.raises(Interrupted):
+        recipe.run(config, tmp_path / "again", quiet=True)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+@pytest.mark.parametrize("stop", [0, 1, 5, 6, 7, 11])
+def test_training_goes_on_from_any_step_also_where_others_draw_from_its_generator(
+    stop: int, averaging: float, phase, monkeypatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "LARGEST_SHARE", math.inf)
+    images, labels = toy()
+    settings = SimpleNamespace(**{**vars(SETTINGS), "averaging": averaging})
+
+    def trained(kept, left: int = 100) -> dict[str, torch.Tensor]:
+        def distort(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Interrupted
+            return batch + 0.1 * torch.randn(batch.shape, generator=generator)
+
+        model = models.build("mlp", shape=(1, 8, 8), num_classes=3, generator=stream(0, "weights"))
+        return train(
+            model, images, one_hot(labels, 3), settings=settings, generator=stream(0, "order"), phase=Steps(),
+            distort=distort, checkpoint=kept,
+        ).state_dict()  # fmt: skip
+
+    whole = trained(Unsaved())
+    with pytest.raises(Interrupted):
+        trained(phase(), left=stop)
+    state = phase().state
+    assert state["step"] == stop
+    # the twin: the same state, but a generator that forgot how far it was
+    forgetful = {**state, "epoch": {**state["epoch"], "now": stream(0, "other").get_state()}}
+    other = trained(Unsaved(forgetful))
+    assert not all(torch.equal(whole[name], other[name]) for name in whole)
+    resumed_one = trained(phase())
+    assert all(torch.equal(whole[name], resumed_one[name]) for name in whole)
