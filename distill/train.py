@@ -217,7 +217,17 @@ def _restore(state: State | None, parts: Mapping[str, Any]) -> int:
         return 0
     for name, values in state["parts"].items():
         parts[name].load_state_dict(values)
+    if "optimizer" in state["parts"]:
+        _lay_out_like_parameters(parts["optimizer"])
     return state["step"]
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Gives restored moments the strides of their parameters: fused steps walk through both as they lie in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _optimizer(

@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from distill import checkpoint, durable, models, private_teacher, recipe
+from distill import train as train_module
 from distill.checkpoint import SavedRun, Unsaved
 from distill.claim import resumed, started
+from distill.cli import main
 from distill.config_file import configuration
 from distill.randomness import stream
 from distill.train import one_hot, train
@@ -305,3 +307,81 @@ def test_training_goes_on_from_any_step_also_where_others_draw_from_its_generato
     assert not all(torch.equal(whole[name], other[name]) for name in whole)
     resumed_one = trained(phase())
     assert all(torch.equal(whole[name], resumed_one[name]) for name in whole)
+
+
+RESUMING = {
+    "another epsilon": (
+        ["--resume", "RUN", "--privacy.epsilon", "2"],
+        "privacy.epsilon (1.0 there, 2.0 now)",
+    ),
+    "another file": ([CONFIG, "--resume", "RUN"], "teacher.epochs (4 there, 40 now)"),
+    "another place": (["--resume", "RUN", "--out", "elsewhere"], "--out"),
+    "no run": (["--resume", "elsewhere"], "config.toml"),
+    "nothing": ([], "--resume RUN"),
+}
+
+
+@pytest.mark.parametrize("name", RESUMING)
+def test_a_wrong_resume_is_one_line_and_status_2(name: str, tmp_path, capsys) -> None:
+    with pytest.raises(Interrupted), started(tmp_path / "run", TINY_CONFIG):
+        stopped()
+    options, words = RESUMING[name]
+    options = [{"RUN": str(tmp_path / "run"), "elsewhere": str(tmp_path / "none")}.get(o, o) for o in options]
+    with pytest.raises(SystemExit) as caught:
+        main(["distill", *options])
+    errors = capsys.readouterr().err
+    assert (caught.value.code, errors.count("\n")) == (2, 1)
+    assert words in errors
+
+
+def test_resuming_with_the_same_configuration_said_again_is_no_change(tiny_run, capsys) -> None:
+    """The twin, on a finished run: status 0, and it says so."""
+    for options in (["--seed", "0"], [str(tiny_run.folder / "config.toml")], []):
+        with pytest.raises(SystemExit) as caught:
+            main(["distill", "--resume", str(tiny_run.folder), *options])
+        assert caught.value.code == 0
+        assert "is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_restored_moments_lie_as_the_parameters_do(broken: bool, phase, monkeypatch) -> None:
+    """On a GPU convolutions are laid out by channels, which a file does not keep."""
+    monkeypatch.setattr(train_module, "_layout", lambda device: torch.channels_last)
+    if broken:  # the twin
+        monkeypatch.setattr(train_module, "_lay_out_like_parameters", lambda optimizer: None)
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "LARGEST_SHARE", math.inf)
+    images, labels = toy()
+    strides: list[bool] = []
+
+    def trained(kept, stop: int = 100) -> None:
+        class Stopping(Steps):
+            def advance(self, n: int = 1, **figures: float) -> None:
+                super().advance(n, **figures)
+                strides.append(all(
+                    moment.stride() == parameter.stride()
+                    for parameter, state in optimizers[-1].state.items()
+                    for moment in (state["exp_avg"], state["exp_avg_sq"])
+                ))  # fmt: skip
+                if self.count == stop:
+                    raise Interrupted
+
+        model = models.build("convnet", shape=(1, 8, 8), num_classes=3, generator=stream(0, "weights"))
+        train(
+            model, images, one_hot(labels, 3), settings=SETTINGS, generator=stream(0, "order"), phase=Stopping(),
+            checkpoint=kept,
+        )  # fmt: skip
+
+    optimizers = []
+    real = train_module._optimizer
+
+    def noted(*given):
+        made = real(*given)
+        optimizers.append(made[0])
+        return made
+
+    monkeypatch.setattr(train_module, "_optimizer", noted)
+    with pytest.raises(Interrupted):
+        trained(phase(), stop=5)
+    trained(phase())
+    assert all(strides) is not broken
