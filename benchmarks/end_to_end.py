@@ -74,7 +74,7 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     overrides = {**CASES[case].overrides, "seed": str(seed)}
     config = load_config(ROOT / "configs" / f"{CASES[case].config}.toml", overrides)
     dataset = data.load(config.data)
-    start, progress = _now(), RunProgress(quiet=True)
+    start, spent, progress = _now(), time.process_time(), RunProgress(quiet=True)
     teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
     with progress.phase("answers", total=1):
         secret = answers(teacher, pool.images)
@@ -87,9 +87,10 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     )
     test = (dataset.test_images, dataset.test_labels)
     shared = {"seed": seed, "teacher": accuracy(teacher, *test), "clean_student": accuracy(clean, *test)}
-    seconds, private, phases = _now() - start, {}, {}
+    seconds, cpu_seconds = _now() - start, time.process_time() - spent
+    private, phases, times = {}, {}, {}
     for epsilon in CASES[case].epsilons:
-        start, own = _now(), RunProgress(quiet=True)
+        start, spent, own = _now(), time.process_time(), RunProgress(quiet=True)
         one = load_config(
             ROOT / "configs" / f"{CASES[case].config}.toml", {**overrides, "privacy.epsilon": str(epsilon)}
         )
@@ -97,9 +98,12 @@ def measured(case: str, seed: int) -> dict[str, Any]:
         student = final_student(one, pool.images, released, progress=own)
         private[f"{epsilon:g}"] = accuracy(student, *test)
         phases = {**progress.seconds, **own.seconds}
-        whole = seconds + _now() - start
+        times = {
+            "seconds": seconds + _now() - start,
+            "cpu_seconds": cpu_seconds + time.process_time() - spent,
+        }
     print(f"{case}, seed {seed}: {json.dumps({**shared, **private})}", file=sys.stderr, flush=True)
-    return {**shared, "private_student": private, "seconds": whole, "phases": phases, **_about(config)}
+    return {**shared, "private_student": private, **times, "phases": phases, **_about(config)}
 
 
 def _about(config: Config) -> dict[str, Any]:

@@ -6,14 +6,11 @@ other data nothing in it depends on a record; for Fashion-MNIST itself that hold
 public.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from distill.smooth import Uniform, smooth_field, uniform
 
-_LIMBS = 2  # at most, beside the body of an object
 _LAYERS = 2  # objects on the ground of a colour image, the later ones in front
 
 
@@ -60,9 +57,6 @@ def _mask(
     slope = between(4, 20)
     bumps = smooth_field(n, size, coarsest=2, finest=7, generator=generator)
     outline = _superellipse(between, size, spread, generator.device)
-    for _ in range(_LIMBS):
-        limb = _limb(between, size, generator.device)
-        outline = torch.where(between(0, 1) < 0.3, torch.maximum(outline, limb), outline)
     outline = outline + between(0.2, 1.2) * bumps
     hole = smooth_field(n, size, coarsest=2, finest=5, generator=generator) - between(0.5, 2.0)
     solid = torch.sigmoid(slope * outline)
@@ -78,17 +72,6 @@ def _superellipse(between: Uniform, size: tuple[int, int], spread: float, device
     far = ((across - between(-spread, spread)) / between(0.25, 1.15)).abs() ** exponent
     far = far + ((down - between(-spread, spread)) / between(0.25, 1.15)).abs() ** exponent
     return 1 - far ** (1 / exponent)
-
-
-def _limb(between: Uniform, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Returns a longish ellipse in any direction, positive inside: (n, 1, H, W)."""
-    height, width = size
-    across = torch.linspace(-1, 1, width, device=device).view(1, 1, 1, width) - between(-0.6, 0.6)
-    down = torch.linspace(-1, 1, height, device=device).view(1, 1, height, 1) - between(-0.6, 0.6)
-    angle = between(0, math.pi)
-    along = (angle.cos() * across + angle.sin() * down) / between(0.4, 1.0)
-    aside = (angle.cos() * down - angle.sin() * across) / between(0.1, 0.3)
-    return 1 - (along.square() + aside.square()).sqrt()
 
 
 def _texture(n: int, shape: tuple[int, int, int], between: Uniform, generator: torch.Generator) -> Tensor:
