@@ -55,8 +55,8 @@ CASES = {
         "fashion-mnist",
         {
             "pool.size": "2000000",
-            "generator.steps": "10000",
-            "generator.parallel": "10",
+            "generator.steps": "4500",
+            "generator.parallel": "9",
             "student.batch_size": "2048",
         },
         epsilons=(1.0,),
