@@ -62,6 +62,7 @@ CASES = {
         epsilons=(1.0,),
         needs_gpu=True,
     ),
+    "CIFAR-10": Case("cifar-10", epsilons=(2.0,), needs_gpu=True),
 }
 
 

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
+from distill.data_command import data
 from distill.report_command import report
 from labeldp import __version__
 
@@ -32,6 +33,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
 app.command(curve)
 app.command(report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def curve(
         return
     from msgspec.structs import replace
 
-    from distill import config, curves
+    from distill import curves
     from distill.curve_report import write
 
     if quick:
@@ -65,9 +66,10 @@ def curve(
         raise UsageError(f"Expected --data among {', '.join(curves.RECIPES)}, got {data!r}.")
     recipe = curves.RECIPES[data]
     if epochs is not None:
-        recipe = curves.Recipe(replace(recipe.student, epochs=epochs), recipe.shift, recipe.mirrored)
+        recipe = dataclasses.replace(recipe, student=replace(recipe.student, epochs=epochs))
     sweep = curves.Sweep(
-        data=config.Data(name=data, directory=directory),  # pyright: ignore[reportArgumentType]
+        data=data,
+        directory=directory,
         recipe=recipe,
         methods=tuple(name.strip() for name in mechanisms.split(",")),
         epsilons=_numbers(epsilons),

@@ -10,10 +10,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
+from scipy.stats import rankdata
+from torch import nn
 
 from distill import config, data
 from distill.config_file import UsageError
@@ -21,7 +23,7 @@ from distill.distortion import shifted
 from distill.label_learning import METHODS, Method, learn
 from distill.progress import RunProgress
 from distill.student import resolved_device
-from distill.train import accuracy
+from distill.train import accuracy, predict
 from labeldp import Mechanism
 from labeldp.learning.stages import Stage
 
@@ -39,15 +41,22 @@ class Recipe:
         student: network, epochs, batch size and the rest.
         shift: images are moved by up to so many pixels while a model is trained.
         mirrored: whether half of them are mirrored too.
+        score: what is drawn: "accuracy", or "auc", the area under the ROC curve of two classes, where one of them is rare.
     """
 
     student: config.Student
     shift: int = 0
     mirrored: bool = False
+    score: Literal["accuracy", "auc"] = "accuracy"
 
     def to_dict(self) -> Row:
         """All of it, as every line of results says it."""
-        return {**msgspec.to_builtins(self.student), "shift": self.shift, "mirrored": self.mirrored}
+        return {
+            **msgspec.to_builtins(self.student),
+            "shift": self.shift,
+            "mirrored": self.mirrored,
+            "score": self.score,
+        }
 
 
 RECIPES: dict[str, Recipe] = {
@@ -56,8 +65,10 @@ RECIPES: dict[str, Recipe] = {
     "fashion-mnist": Recipe(
         config.Student(model="convnet", epochs=8, batch_size=256), shift=2, mirrored=True
     ),
+    "adult": Recipe(config.Student(model="mlp", epochs=5, batch_size=256)),
+    "open-bandit": Recipe(config.Student(model="mlp", epochs=5, batch_size=256), score="auc"),
 }
-"""A recipe for each data set; epochs and distortions were chosen by held-out noisy labels."""
+"""A recipe for each data set of classes; tables are learnt as rows of one pixel each."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,8 @@ class Sweep:
     """A grid of runs on people's labels; the unit of its epsilons is `label`.
 
     Attributes:
-        data: the real data.
+        data: name of the real data, one of RECIPES.
+        directory: where its files lie; empty means the usual places.
         recipe: how models are trained.
         methods: names, of METHODS or `module:name`; "clean" is the ceiling.
         epsilons: of one label.
@@ -73,11 +85,12 @@ class Sweep:
         device: where models are trained.
     """
 
-    data: config.Data
+    data: str
     recipe: Recipe
     methods: tuple[str, ...]
     epsilons: tuple[float, ...]
     seeds: int
+    directory: str = ""
     device: str = "auto"
 
     def cells(self) -> Iterator[Row]:
@@ -87,7 +100,7 @@ class Sweep:
                 for epsilon in [None] if method == CLEAN else self.epsilons:
                     yield {
                         "unit": "label",
-                        "data": self.data.name,
+                        "data": self.data,
                         "method": method,
                         "epsilon": epsilon,
                         "seed": seed,
@@ -116,9 +129,9 @@ def method_of(name: str, epsilon: float, num_classes: int) -> Method:
 
 
 def run_cell(sweep: Sweep, cell: Row) -> Row:
-    """Runs one cell, and returns it with its accuracy on the test images, its validation score and its time."""
+    """Runs one cell, and returns it with its score on the test items, its validation score and its time."""
     torch.set_num_threads(1)  # one process for each core
-    dataset = data.load(sweep.data)
+    dataset = loaded(sweep.data, sweep.directory)
     method = (
         None if cell["method"] == CLEAN else method_of(cell["method"], cell["epsilon"], dataset.num_classes)
     )
@@ -135,12 +148,45 @@ def run_cell(sweep: Sweep, cell: Row) -> Row:
     )
     return {
         **cell,
-        "accuracy": accuracy(learnt.model, dataset.test_images, dataset.test_labels),
+        "score": _score(learnt.model, dataset, recipe.score),
         "validation": learnt.validation,
         "num_classes": dataset.num_classes,
-        "test_images": len(dataset.test_labels),
+        "test_items": len(dataset.test_labels),
         "seconds": round(time.perf_counter() - start, 2),
     }
+
+
+def loaded(name: str, directory: str = "") -> data.Dataset:
+    """Reads images or a table by name; a row of a table is an image of height 1.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `data.load` and `data.load_table`; a table of a regression.
+    """
+    if name not in data.TABLES:
+        return data.load(config.Data(name=name, directory=directory))
+    table = data.load_table(name, directory)
+    if table.num_classes is None:
+        raise ValueError(f"Expected data with classes, got {name!r}, whose labels are real numbers.")
+    return data.Dataset(
+        name=name,
+        train_images=table.train_features[:, None, None, :],
+        train_labels=table.train_labels,
+        test_images=table.test_features[:, None, None, :],
+        test_labels=table.test_labels,
+        num_classes=table.num_classes,
+        licence=table.licence,
+        classes=table.classes,
+    )
+
+
+def _score(model: nn.Module, dataset: data.Dataset, score: str) -> float:
+    if score == "accuracy":
+        return accuracy(model, dataset.test_images, dataset.test_labels)
+    right = predict(model, dataset.test_images)[:, 1]
+    positive = dataset.test_labels == 1
+    ranks = rankdata(right)[positive].sum()  # Mann and Whitney: ties count half
+    n = int(positive.sum())
+    return float((ranks - n * (n + 1) / 2) / (n * (len(right) - n)))
 
 
 def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
@@ -156,7 +202,7 @@ def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list
         UsageError: an unknown method, or data that are missing or damaged: before the first run.
     """
     try:
-        dataset = data.load(sweep.data)
+        dataset = loaded(sweep.data, sweep.directory)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     for name in sweep.methods:
@@ -206,9 +252,9 @@ def _key(row: Row) -> str:
 
 
 def scores(rows: list[Row]) -> Scores:
-    """Accuracies in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
+    """Scores in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
     found: Scores = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row["seed"]):
         epsilon = math.inf if row["epsilon"] is None else row["epsilon"]
-        found[row["method"]][epsilon].append(100 * row["accuracy"])
+        found[row["method"]][epsilon].append(100 * row["score"])
     return {method: dict(sorted(by.items())) for method, by in found.items()}

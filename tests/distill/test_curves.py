@@ -10,7 +10,7 @@ import torch
 from distill import config, data
 from distill.config_file import UsageError
 from distill.curve_report import comparisons, table_of, write
-from distill.curves import RECIPES, Recipe, Sweep, method_of, read_rows, run
+from distill.curves import RECIPES, Recipe, Sweep, loaded, method_of, read_rows, run
 from distill.distortion import shifted
 from distill.label_learning import METHODS, Learnt, learn
 from distill.progress import RunProgress
@@ -20,7 +20,7 @@ from labeldp.learning.stages import StagedLabels
 QUIET = RunProgress(quiet=True)
 SETTINGS = config.Student(model="mlp", epochs=1, batch_size=64)
 SWEEP = Sweep(
-    data=config.Data(name="digits"),
+    data="digits",
     recipe=Recipe(SETTINGS),
     methods=("rr", "clean"),
     epsilons=(1.0, 4.0),
@@ -118,8 +118,8 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(curves, "run_cell", lambda sweep, cell: asked.append(cell) or original(sweep, cell))
     again = run(SWEEP, file, quiet=True)
     assert len(asked) == 2
-    assert [r["accuracy"] for r in again if r["method"] == "clean"] == [
-        r["accuracy"] for r in rows if r["method"] == "clean"
+    assert [r["score"] for r in again if r["method"] == "clean"] == [
+        r["score"] for r in rows if r["method"] == "clean"
     ]
     assert again[:4] == rows[:4]
     run(SWEEP, file, quiet=True)
@@ -133,8 +133,28 @@ def test_processes_give_what_one_gives(tmp_path) -> None:
     sweep = replace(SWEEP, methods=("clean",))
     one = run(sweep, tmp_path / "one.jsonl", quiet=True)
     two = run(sweep, tmp_path / "two.jsonl", jobs=2, quiet=True)
-    assert [r["accuracy"] for r in one] == [r["accuracy"] for r in two]
+    assert [r["score"] for r in one] == [r["score"] for r in two]
     assert len(read_rows(tmp_path / "two.jsonl")) == 2
+
+
+def test_a_rare_class_is_scored_by_rank() -> None:
+    from distill.curves import _score
+
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(200, 3)).astype(np.float32), (rng.random(200) < 0.1).astype(int)
+    features[labels == 1, 0] += 1
+    table = data.Dataset("t", features[:, None, None], labels, features[:, None, None], labels, 2, "")
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2)).eval()
+    with torch.no_grad():
+        model[1].weight[:] = torch.tensor([[0.0, 0, 0], [1.0, 0, 0]])
+    pairs = features[labels == 1, 0][:, None] - features[labels == 0, 0]
+    assert _score(model, table, "auc") == pytest.approx((pairs > 0).mean(), abs=1e-6)
+    assert _score(model, table, "accuracy") != pytest.approx((pairs > 0).mean(), abs=1e-2)
+
+
+def test_a_regression_is_no_curve_of_classes() -> None:
+    with pytest.raises(ValueError, match="real numbers"):
+        loaded("diabetes")
 
 
 def subset_of_three(epsilon: float, num_classes: int) -> RandomizedResponse:
@@ -152,8 +172,9 @@ def test_a_mechanism_of_ones_own() -> None:
 
 def made_up(accuracies: dict[str, list[float]], *, images: int = 10**6) -> list[dict]:
     return [
-        {"unit": "label", "data": "digits", "method": method, "epsilon": 1.0, "seed": seed, "accuracy": value,
-         "num_classes": 10, "test_images": images}
+        {"unit": "label", "data": "digits", "method": method, "epsilon": 1.0, "seed": seed, "score": value,
+         "num_classes": 10, "test_items": images,
+         "recipe": {"score": "accuracy"}}
         for method, values in accuracies.items()
         for seed, value in enumerate(values)
     ]  # fmt: skip
@@ -191,7 +212,7 @@ def test_false_differences_are_rare() -> None:
 
 def test_the_page_of_a_sweep(tmp_path) -> None:
     rows = made_up({"a": [0.90, 0.91, 0.92], "b": [0.80, 0.81, 0.82]})
-    rows += [{**row, "method": "clean", "epsilon": None, "accuracy": 0.95} for row in rows[:3]]
+    rows += [{**row, "method": "clean", "epsilon": None, "score": 0.95} for row in rows[:3]]
     lines = write(rows, tmp_path)
     assert "| a | 91.0 (90.0 to 92.0) |" in table_of(rows)
     assert "one person's label" in lines[0]
@@ -239,6 +260,6 @@ def test_bad_usage_is_one_line(arguments: list[str], tmp_path, capsys) -> None:
 def test_lines_say_all_that_a_run_was(tmp_path) -> None:
     (row,) = run(replace(SWEEP, methods=("clean",), seeds=1), tmp_path / "runs.jsonl", quiet=True)
     assert row == json.loads((tmp_path / "runs.jsonl").read_text())
-    assert set(row) == {"unit", "data", "method", "epsilon", "seed", "recipe", "accuracy", "validation",
-                        "num_classes", "test_images", "seconds"}  # fmt: skip
+    assert set(row) == {"unit", "data", "method", "epsilon", "seed", "recipe", "score", "validation",
+                        "num_classes", "test_items", "seconds"}  # fmt: skip
     assert row["recipe"]["epochs"] == 1
