@@ -59,13 +59,14 @@ CASES = {
         "fashion-mnist",
         {
             "pool.size": "2000000",
-            "generator.steps": "10000",
-            "generator.parallel": "10",
+            "generator.steps": "4500",
+            "generator.parallel": "9",
             "student.batch_size": "2048",
         },
         epsilons=(1.0,),
         needs_gpu=True,
     ),
+    "CIFAR-10": Case("cifar-10", epsilons=(2.0,), needs_gpu=True),
 }
 
 
@@ -78,7 +79,7 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     overrides = {**CASES[case].overrides, "seed": str(seed)}
     config = load_config(ROOT / "configs" / f"{CASES[case].config}.toml", overrides)
     dataset = data.load(config.data)
-    start, progress = _now(), RunProgress(quiet=True)
+    start, spent, progress = _now(), time.process_time(), RunProgress(quiet=True)
     held, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
     teacher = held.network
     with progress.phase("answers", total=1):
@@ -92,9 +93,10 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     )
     test = (dataset.test_images, dataset.test_labels)
     shared = {"seed": seed, "teacher": accuracy(teacher, *test), "clean_student": accuracy(clean, *test)}
-    seconds, private, phases = _now() - start, {}, {}
+    seconds, cpu_seconds = _now() - start, time.process_time() - spent
+    private, phases, times = {}, {}, {}
     for epsilon in CASES[case].epsilons:
-        start, own = _now(), RunProgress(quiet=True)
+        start, spent, own = _now(), time.process_time(), RunProgress(quiet=True)
         one = load_config(
             ROOT / "configs" / f"{CASES[case].config}.toml", {**overrides, "privacy.epsilon": str(epsilon)}
         )
@@ -102,9 +104,12 @@ def measured(case: str, seed: int) -> dict[str, Any]:
         student = final_student(one, pool.images, released, progress=own)
         private[f"{epsilon:g}"] = accuracy(student, *test)
         phases = {**progress.seconds, **own.seconds}
-        whole = seconds + _now() - start
+        times = {
+            "seconds": seconds + _now() - start,
+            "cpu_seconds": cpu_seconds + time.process_time() - spent,
+        }
     print(f"{case}, seed {seed}: {json.dumps({**shared, **private})}", file=sys.stderr, flush=True)
-    return {**shared, "private_student": private, "seconds": whole, "phases": phases, **_about(config)}
+    return {**shared, "private_student": private, **times, "phases": phases, **_about(config)}
 
 
 def _about(config: Config) -> dict[str, Any]:

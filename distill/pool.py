@@ -1,7 +1,7 @@
 """The synthetic pool: the images the teacher is asked about, from several sources mixed by weight."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,32 +10,13 @@ from torch import Tensor, nn
 
 from distill import config
 from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
-from distill.generator import as_bytes, refine, trajectory
-from distill.noise import noise
-from distill.procedural import shapes
+from distill.generator import trajectory
 from distill.randomness import stream
-from distill.strokes import strokes
-from distill.train import Phase, Progress, pixels
+from distill.sources import INDEPENDENT, SOURCES, WITH_TEACHER, Draw, Shape, independent, refined, variations
+from distill.train import Phase, Progress
 
 _ATTEMPTS = 10
 _BLOCK = 4096
-_CHUNK = 512  # images drawn at once, so that what is in work stays in the processor's cache
-
-Shape = tuple[int, int, int]
-Draw = Callable[[int, int], tuple[Tensor, Tensor | None]]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes, and their bank images if any."""
-
-INDEPENDENT: dict[str, Callable[[int, Shape, config.Pool, torch.Generator], Tensor]] = {
-    "procedural": lambda n, shape, settings, generator: shapes(
-        n, shape, cut=settings.cut, generator=generator
-    ),
-    "strokes": lambda n, shape, _, generator: strokes(n, shape, generator=generator),
-    "noise": lambda n, shape, _, generator: noise(n, shape, generator=generator),
-}
-"""Sources that never see the teacher: how many images, their shape, settings and randomness, to floats in [0, 1]."""
-
-WITH_TEACHER = ("trajectory", "refined")
-SOURCES = (*WITH_TEACHER, *INDEPENDENT)
 
 
 @dataclass(frozen=True)
@@ -88,14 +69,14 @@ def build_pool(
     device = next(teacher.parameters()).device
     growth = _Growth(seed)
     draws: dict[str, Draw] = {
-        name: _independent(name, settings, shape, growth.stream(f"pool {name}", device))
+        name: independent(name, settings, shape, growth.stream(f"pool {name}", device))
         for name in INDEPENDENT
     }
     if counts["trajectory"]:
         made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress, saved=saved)
-        draws["trajectory"] = _variations(made, settings, growth.stream("pool trajectory"))
+        draws["trajectory"] = variations(made, settings, growth.stream("pool trajectory"))
     if counts["refined"]:
-        draws["refined"] = _refined(teacher, settings, shape, num_classes, growth)
+        draws["refined"] = refined(teacher, settings, shape, num_classes, growth.stream)
     if state is not None:
         growth.put_back(state)
     shown = progress.phase("pool", settings.size, start=checkpoint.step, spent=checkpoint.spent)
@@ -150,70 +131,6 @@ def _counts(settings: config.Pool) -> dict[str, int]:
     whole = np.floor(exact).astype(int)
     whole[np.argsort(whole - exact, kind="stable")[: settings.size - whole.sum()]] += 1
     return dict(zip(SOURCES, whole.tolist(), strict=True))
-
-
-def _independent(name: str, settings: config.Pool, shape: Shape, generator: torch.Generator) -> Draw:
-    draw = INDEPENDENT[name]
-
-    def draw_bytes(_: int, n: int) -> tuple[Tensor, None]:
-        sizes = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)] or [0]
-        return torch.cat([as_bytes(draw(size, shape, settings, generator)) for size in sizes]), None
-
-    return draw_bytes
-
-
-def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator) -> Draw:
-    """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
-    order = torch.randperm(len(bank), generator=generator)
-
-    def draw(before: int, n: int) -> tuple[Tensor, Tensor]:
-        chosen = order[torch.arange(before, before + n) % len(bank)]
-        images = pixels(bank[chosen])
-        if settings.mixed:
-            other = bank[torch.randint(len(bank), (n,), generator=generator)]
-            share = torch.rand((n, 1, 1, 1), generator=generator) / 2  # the chosen one prevails
-            mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
-            images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
-        if settings.pixel_noise:
-            deviation = settings.pixel_noise * torch.rand((n, 1, 1, 1), generator=generator)
-            images = images + deviation * torch.randn(images.shape, generator=generator)
-        return as_bytes(images), chosen
-
-    return draw
-
-
-def _refined(
-    teacher: nn.Module, settings: config.Pool, shape: Shape, num_classes: int, growth: "_Growth"
-) -> Draw:
-    """Starts from images of the independent sources in proportion to their weights; from shapes if they have none."""
-    weights = {name: settings.weights[name] for name in INDEPENDENT}
-    if not any(weights.values()):
-        weights["procedural"] = 1.0
-    device = next(teacher.parameters()).device
-    rough = {
-        name: _independent(name, settings, shape, growth.stream(f"pool refined {name}", device))
-        for name, weight in weights.items()
-        if weight
-    }
-    ends = torch.tensor([weights[name] for name in rough]).cumsum(0)
-    goals = growth.stream("pool goals")
-
-    def draw(before: int, n: int) -> tuple[Tensor, None]:
-        kinds = torch.bucketize(torch.rand(n, generator=goals) * ends[-1], ends[:-1])
-        starts = [rough[name](before, int((kinds == kind).sum()))[0] for kind, name in enumerate(rough)]
-        images = torch.cat(starts)[kinds.argsort(stable=True).argsort()]
-        refined = refine(
-            teacher,
-            images,
-            num_classes=num_classes,
-            steps=settings.refinement_steps,
-            batch_norm=settings.refinement_batch_norm,
-            smoothing=settings.refinement_smoothing,
-            generator=goals,
-        )
-        return refined, None
-
-    return draw
 
 
 class _Growth:

@@ -56,7 +56,8 @@ def _mask(
     size = shape[1:]
     slope = between(4, 20)
     bumps = smooth_field(n, size, coarsest=2, finest=7, generator=generator)
-    outline = _superellipse(between, size, spread, generator.device) + between(0.2, 1.2) * bumps
+    outline = _superellipse(between, size, spread, generator.device)
+    outline = outline + between(0.2, 1.2) * bumps
     hole = smooth_field(n, size, coarsest=2, finest=5, generator=generator) - between(0.5, 2.0)
     solid = torch.sigmoid(slope * outline)
     return torch.where(between(0, 1) < 0.5, solid * torch.sigmoid(-slope * hole), solid)

@@ -104,7 +104,7 @@ def train(
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
-    model.to(memory_format=_layout(device)).train()  # pyright: ignore[reportCallIssue]
+    _laid_out(model, _layout(device)).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -112,7 +112,7 @@ def train(
         parts["average"] = average
     step = _restore(checkpoint.state, parts)
     if step == steps:
-        return model.to(memory_format=torch.contiguous_format).eval()  # pyright: ignore[reportCallIssue]
+        return _laid_out(model, torch.contiguous_format).eval()
     if (distort is not None or mixup) and ranks.several():
         raise ValueError(
             "Expected one process, got several: what distort and mixup draw would differ from one to another."
@@ -143,13 +143,17 @@ def train(
     if average is not None:
         model.load_state_dict(average.state_dict())
     ranks.average_statistics(model)
-    model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    _laid_out(model, torch.contiguous_format)
     checkpoint.finish(_state(steps, {"model": model}))
     return model.eval()
 
 
 def _layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
+    return model.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  torch's annotation forgets this one
 
 
 def _loss(

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from distill import config, models
 from distill.checkpoint import UNSAVED
 from distill.generator import _live, _Stack, discriminator, trajectory
-from distill.pool import INDEPENDENT, SOURCES, WITH_TEACHER, Pool, build_pool
+from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
 from distill.randomness import stream
 from distill.smooth import smooth_field
+from distill.sources import INDEPENDENT, SOURCES, WITH_TEACHER
 from distill.train import predict
 from tests.distill.test_pool import QUIET, Untouchable
 from tests.distill.test_train import no_global_draws
