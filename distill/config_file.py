@@ -48,13 +48,14 @@ def to_toml(config: Config) -> str:
 
 def known_keys() -> dict[str, object]:
     """Every dotted key with its default value."""
-    return _flat(msgspec.to_builtins(Config()))
+    return flat(msgspec.to_builtins(Config()))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested values under dotted keys."""
     keys: dict[str, object] = {}
     for name, value in values.items():
-        keys |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        keys |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return keys
 
 
