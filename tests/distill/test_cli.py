@@ -141,7 +141,7 @@ def test_what_fails_inside_is_status_1(tmp_path, capsys, monkeypatch) -> None:
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(recipe, "train_teacher", full)
+    monkeypatch.setattr(recipe, "obtain_teacher", full)
     status, _, errors = run(
         capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", str(tmp_path / "r")
     )
