@@ -15,6 +15,8 @@ from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
 from distill.data_command import data
+from distill.key_command import key
+from distill.ledger_command import ledger
 from labeldp import __version__
 
 app = App(
@@ -29,6 +31,8 @@ app.command(account)
 app.command(audit)
 app.command(data)
 app.command(curve)
+app.command(key)
+app.command(ledger)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
@@ -105,7 +109,8 @@ def privatize(
     outside: Annotated[str | None, Parameter(help="Of srr: uniform, or other (the default).")] = None,
     item: Annotated[str | None, Parameter(help="Column that names the rows, for --key-file.")] = None,
     key_file: Annotated[
-        Path | None, Parameter(help="File of 32 secret bytes: a rerun gives the same noisy labels.")
+        Path | None,
+        Parameter(help="File of a secret key (labeldp key new FILE): a rerun gives the same noisy labels."),
     ] = None,
     out: Annotated[
         Path | None, Parameter(help="CSV file to write; by default TABLE with .noisy.csv.")
@@ -118,7 +123,7 @@ def privatize(
     import accounting
     import labeldp
     from distill.usage import UsageError
-    from labeldp.tables import privatize_csv
+    from labeldp.tables import privatize_csv, read_key
 
     if mechanism == "srr" and not prior_columns:
         raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
@@ -152,7 +157,7 @@ def privatize(
         classes=names,
         prior_columns=[name.strip() for name in prior_columns.split(",")] if prior_columns else None,
         item=item,
-        source=labeldp.KeyedSource(key_file.read_bytes()) if key_file else None,
+        source=labeldp.KeyedSource(read_key(key_file)) if key_file else None,
     )
     guarantee = noisy.guarantee(unit="label")
     print(

@@ -1,4 +1,4 @@
-"""The figure of a sweep: accuracy against epsilon."""
+"""The figure of a sweep: score against epsilon."""
 
 import math
 import statistics
@@ -12,6 +12,7 @@ from distill.curves import CLEAN, Row, Scores, scores
 from distill.report_figures import STYLE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
+SCORES = {"accuracy": "accuracy on test items", "auc": "area under the ROC curve on test items"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
 
 
@@ -30,14 +31,18 @@ def draw(rows: list[Row], folder: Path) -> tuple[Path, Path]:
         axes = figure.add_subplot()
         ends = _lines(axes, found)
         axes.set_ylim(0, 101)
-        _reference(axes, found.get(CLEAN, {}).get(math.inf), 100 / rows[0]["num_classes"])
+        _reference(
+            axes,
+            found.get(CLEAN, {}).get(math.inf),
+            100 / rows[0]["num_classes"] if rows[0]["recipe"]["score"] == "accuracy" else 50,
+        )
         _name_ends(axes, ends)
         every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
         axes.minorticks_off()
         axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
-        axes.set_ylabel(f"accuracy on test images of {name} (%)")
+        axes.set_ylabel(f"{SCORES[rows[0]['recipe']['score']]}, {name} (%)")
         seeds = len({row["seed"] for row in rows})
         axes.set_title(
             f"mean of {seeds} seeds, band: lowest to highest", fontsize=10, loc="left", color="#555555"

@@ -123,6 +123,7 @@ def loaded_by(code: str) -> set[str]:
         "import accounting",
         "import labeldp; labeldp.privatize(labeldp.RandomizedResponse(1.0, 3), [0, 1, 2])",
         "import labeldp.testing",
+        "from labeldp.tables import Ledger, charge, new_key, privatize_csv",
         "import distill, distill.cli",
     ],
 )
@@ -148,9 +149,10 @@ def test_public_names_exist_and_are_documented() -> None:
     import accounting
     import distill
     import labeldp
+    import labeldp.tables
     import labeldp.testing
 
-    for module in (accounting, labeldp, labeldp.testing, distill):
+    for module in (accounting, labeldp, labeldp.tables, labeldp.testing, distill):
         for name in module.__all__:
             value = getattr(module, name)
             assert not isinstance(value, type | FunctionType) or value.__doc__, f"{module.__name__}.{name}"
