@@ -66,10 +66,10 @@ def largest_effect(digits, clip: float) -> float:
 
 
 def test_one_record_moves_the_sum_of_gradients_by_no_more_than_the_clip(digits) -> None:
-    for clip in (0.01, 0.5):
+    for clip in (0.01, 0.2):
         assert largest_effect(digits, clip) <= clip * (1 + 1e-4)
     # the twin: without a clip to speak of it moves it further
-    assert largest_effect(digits, 1e9) > 0.5
+    assert largest_effect(digits, 1e9) > 0.3
 
 
 def test_samples_are_poisson() -> None:
