@@ -41,6 +41,8 @@ ON_PAGE: Any = {
     "axes.labelsize": 9,
 }
 WIDE, NARROW = 4.7, 2.4  # inches: a whole column of the page, or half of it
+LARGEST_IMAGE = 0.5
+MOST_COLUMNS = 20
 MOST_CELLS_WITH_NUMBERS = 12
 
 
@@ -63,9 +65,10 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
 
 
 def pool_samples(images: list[np.ndarray]) -> str:
-    """Images of the pool (n, C, H, W), one column for each class."""
+    """Images of the pool (n, C, H, W), one column for each of the first classes."""
+    images = images[:MOST_COLUMNS]
     rows = max(map(len, images))
-    channels, height, width = next(column.shape[1:] for column in images if len(column))
+    channels, height, width = next((column.shape[1:] for column in images if len(column)), (1, 1, 1))
     size = (rows * (height + 1), len(images) * (width + 1), 4)
     sheet = np.full(size, 128, dtype=np.uint8)  # half clear between images, on light and dark pages
     for column, stack in enumerate(images):
@@ -74,7 +77,8 @@ def pool_samples(images: list[np.ndarray]) -> str:
             place[..., :3] = image.transpose(1, 2, 0) if channels == 3 else image[0][..., None]
             place[..., 3] = 255
     with mpl.rc_context(ON_PAGE):
-        figure, axes = _figure(WIDE, WIDE * sheet.shape[0] / sheet.shape[1] + 0.2)
+        across = min(WIDE, LARGEST_IMAGE * len(images))
+        figure, axes = _figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.2)
         axes.imshow(sheet, interpolation="none")
         axes.set_xticks(
             [(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in range(len(images))]

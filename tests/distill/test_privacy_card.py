@@ -102,6 +102,7 @@ def test_what_is_seeded_or_clean_is_refused(settings, why: str) -> None:
     assert card.splitlines()[0].startswith("**NOT FOR RELEASE: ")
     assert "Nothing is promised to anybody" in card
     assert "Epsilon 1 per answer" not in card
+    assert "AES" not in card
     assert statement()["releasable"] is True  # the twin
 
 
@@ -120,8 +121,13 @@ def test_a_certificate_gives_a_record_its_own_guarantee_and_stands_on_the_card()
     card = privacy_card(privacy)
     for part in ("epsilon: lower 2.9, upper 3.0", "in the teacher's certificate: Gradients are floats."):
         assert part in card
-    assert "the pool itself" not in card  # it sees the data only through a private teacher
-    assert "the pool itself" in privacy_card(statement())  # the twin
+    # records are covered through the teacher; answers that the pool may show are not
+    assert "the pool itself, as far as answers go" in card
+    assert "may reveal training records" not in card
+    assert "see the training records through the teacher alone" in card
+    # the twin
+    assert "may reveal training records" in privacy_card(statement())
+    assert "through the teacher alone" not in privacy_card(statement())
 
 
 def test_a_pool_made_without_the_teacher_is_covered() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from distill import report_figures
 from distill.report import NOTICE, curves, read_images, read_report, rows_per_bank_image, warnings
 from distill.report_page import page
 from distill.usage import UsageError
@@ -149,6 +150,8 @@ def test_rows_of_one_bank_image_are_counted() -> None:
 
 def test_where_images_of_the_generator_are_varied_the_page_says_how_often(few) -> None:
     counted = few | {"rows_per_bank_image": {"images": 57_600, "mean": 1.39, "largest": 2}}
+    once = few | {"rows_per_bank_image": {"images": 800, "mean": 1.0, "largest": 1}}
+    assert "No two rows are variations of one image" in page(once, None)
     assert "57,600 images of the generator were varied into\n1.4 rows each, 2 at most" in page(counted, None)
 
 
@@ -156,6 +159,19 @@ def test_a_public_prior_about_the_domain_is_said(few) -> None:
     assert "public prior about the domain" not in page(few, None)
     shapes = few | {"pool": {"trajectory": 400, "procedural": 400}}
     assert "public prior about the domain" in page(shapes, None)
+
+
+@pytest.mark.parametrize(("num_classes", "channels"), [(2, 1), (10, 3), (100, 3)])
+def test_a_sheet_of_images_fits_the_page(num_classes: int, channels: int) -> None:
+    """Few classes do not make giant images, many no invisible ones; a class that is never seen leaves its column free."""
+    images = [np.full((12, channels, 8, 8), 99, dtype=np.uint8) for _ in range(num_classes)]
+    images[1] = np.empty(0)
+    figure = ElementTree.fromstring(report_figures.pool_samples(images))
+    width, height = (float(figure.attrib[side].removesuffix("pt")) / 72 for side in ("width", "height"))
+    assert width <= report_figures.WIDE + 0.01
+    assert height <= 7
+    shown = min(num_classes, report_figures.MOST_COLUMNS)
+    assert 0.15 <= width / shown <= report_figures.LARGEST_IMAGE + 0.01
 
 
 def test_curves_are_thinned_out_and_keep_their_phases() -> None:
@@ -177,6 +193,8 @@ def test_a_run_of_clean_answers_is_stamped_on_its_page(few) -> None:
     assert "NOT FOR RELEASE:" in text
     assert "clean answers, not private" in text
     assert 'class="holds"' not in text
+    assert "<small>private student<" not in text
+    assert "<small>private student<" in page(few, None)
     assert "NOT FOR RELEASE:" not in page(few, None)  # the twin
 
 
