@@ -37,9 +37,9 @@ app.command(account)
 app.command(audit)
 app.command(data)
 app.command(curve)
-app.command(report)
 app.command(key)
 app.command(ledger)
+app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"

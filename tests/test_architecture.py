@@ -97,7 +97,16 @@ def test_only_the_training_layer_imports_torch() -> None:
     for path, room in FILES:
         names = {name.split(".")[0] for name in imports(path.read_text())}
         if room != "distill" and path.name != "torch_kernels.py":
-            assert not names & {"torch", "opacus", "matplotlib", "sklearn"}, path
+            assert not names & {"torch", "opacus", "matplotlib"}, path
+
+
+def test_only_its_estimators_import_scikit_learn() -> None:
+    users = {
+        path.stem
+        for path, room in FILES
+        if room != "distill" and "sklearn" in {name.split(".")[0] for name in imports(path.read_text())}
+    }
+    assert users == {"sklearn", "sklearn_regressor", "sklearn_release", "sklearn_rounds"}
 
 
 def test_only_the_kernels_import_numba() -> None:

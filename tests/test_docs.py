@@ -86,6 +86,7 @@ TABLES = [
     ("README.md", "end_to_end"),
     ("docs/mechanisms.md", "throughput"),
     ("docs/accounting.md", "accounting_speed"),
+    ("docs/learning.md", "learning"),
 ]
 
 
