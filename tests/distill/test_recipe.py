@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 import accounting
 import distill
 from distill.config_file import configuration, load_config
+from distill.label_schemes import label_scheme
+from distill.noisy_answers import noisy_answers
 from distill.progress import RunProgress
-from distill.recipe import noisy_answers, run
-from distill.student import final_student, label_scheme, student_prior
+from distill.recipe import run
+from distill.student import final_student, student_prior
 from labeldp import NoisyLabels
 from labeldp.learning.stages import StagedLabels, split
 from tests.distill.conftest import TINY
