@@ -50,7 +50,7 @@ def test_there_is_an_example_of_every_mechanism() -> None:
 def test_every_mechanism_is_clean(mechanism) -> None:
     report = assert_release_hygiene(mechanism, num_classes=6)
     assert set(report.passed) | set(report.skipped) == set(CHECKS)
-    assert set(report.skipped) <= {"many classes"}
+    assert set(report.skipped) <= {"many classes", "long calls"}
     assert "advisory" in report.advisory[0]
 
 
@@ -88,7 +88,7 @@ def test_a_callable_on_a_source_is_drawn_and_checked() -> None:
     def binary(label, source):
         return label if source.coin(2, 3) else 1 - label
 
-    assert set(assert_release_hygiene(binary, num_classes=2).skipped) == ABOUT_OBJECTS
+    assert set(assert_release_hygiene(binary, num_classes=2).skipped) == {*ABOUT_OBJECTS, "long calls"}
 
 
 def test_continuous_answers_are_read_in_bins() -> None:
