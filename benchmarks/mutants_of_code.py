@@ -68,6 +68,10 @@ class Visitor(MutationVisitor):
     def _create_mutations(self, node: cst.CSTNode) -> None:
         before = len(self.mutations)
         super()._create_mutations(node)
+        if isinstance(node, cst.Call) and called(node) == "cast":  # not those that change the type alone
+            self.mutations[before:] = [
+                one for one in self.mutations[before:] if one.mutated_node.args[-1] is not node.args[-1]
+            ]
         names = [one.name.value for one in self.path if isinstance(one, cst.FunctionDef | cst.ClassDef)]
         place = ".".join(names), is_message(node, self.path)
         self.places += [place] * (len(self.mutations) - before)

@@ -25,9 +25,10 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import mutants_of_code as of_code
+if TYPE_CHECKING:
+    from benchmarks.mutants_of_code import Mutant
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutation.json"
@@ -129,6 +130,8 @@ def record(tests: list[str], compiled: bool) -> int:
 
     Compiled functions cannot note anything: of the tests that run them only the times are kept.
     """
+    from benchmarks import mutants_of_code as of_code
+
     for room in () if compiled else ROOMS:
         for file in Path(room).glob("*.py"):
             if not str(file).startswith(COMPILED):
@@ -139,7 +142,7 @@ def record(tests: list[str], compiled: bool) -> int:
     return status if compiled else 0  # what is too slow has failed
 
 
-def tests_of(mutant: of_code.Mutant, seen: dict[str, Any]) -> list[str]:
+def tests_of(mutant: "Mutant", seen: dict[str, Any]) -> list[str]:
     """The tests that a mutant has to get past, the quickest first among those that call its function, then among those of its file."""
     if mutant.file.startswith(COMPILED):
         return sorted(
@@ -158,7 +161,7 @@ def tests_of(mutant: of_code.Mutant, seen: dict[str, Any]) -> list[str]:
     return chosen
 
 
-def tried(task: tuple[of_code.Mutant, dict[str, Any]]) -> dict[str, Any]:
+def tried(task: tuple["Mutant", dict[str, Any]]) -> dict[str, Any]:
     """Plants a mutant in this worker's copy of the project, runs its tests, and takes it out again."""
     mutant, seen = task
     tree = WORK / str(multiprocessing.current_process()._identity[0] - 1)  # pyright: ignore
@@ -247,9 +250,11 @@ def heavy() -> None:
     settings.load_profile("mutation")
 
 
-def drawn(everything: bool) -> tuple[list[of_code.Mutant], dict[str, list[int]]]:
+def drawn(everything: bool) -> tuple[list["Mutant"], dict[str, list[int]]]:
     """Mutants to try: all, or the sample of code and as large a part of the messages; and how many each file has, (code, messages)."""
-    code, messages, counts = list[of_code.Mutant](), list[of_code.Mutant](), dict[str, list[int]]()
+    from benchmarks import mutants_of_code as of_code
+
+    code, messages, counts = list["Mutant"](), list["Mutant"](), dict[str, list[int]]()
     for room in ROOMS:
         for file in sorted((ROOT / room).glob("*.py")):
             some = list(of_code.mutants(ROOT, file))

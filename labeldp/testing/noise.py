@@ -94,21 +94,20 @@ def assert_seeds_do_not_repeat(
 ) -> str | None:
     """Asserts that of up to 1500 calls no two give the same answers, as seeds of 16 bits or fewer would; 256 calls where they take long.
 
-    Rate: each pair of calls agrees with probability below e^-28 by the number of arrangements of its answers; 2^21 pairs at most.
+    Rate: each pair of calls agrees with probability below 1e-6 over the number of pairs, by the number of arrangements of its answers.
     """
     it = subject(mechanism, num_classes=num_classes, prior=prior, keyed=keyed)
     if it.keyed:
         return "keyed: calls agree on purpose; the key's length cannot be seen"
-    rare = -LOG_ALARM + math.log(2**21)
     quick = not it.frugal and it.mechanism is None and it.seconds(64) < 2e-4
     for size, calls in (
         (64, 64 if it.frugal else 1500 if quick else 256),
-        (128, 64) if it.frugal else (256, 256),
+        (96, 64) if it.frugal else (128, 256),
         (256, 64 if it.frugal else 256),
         (1024, 128),
         (4096, 64),
     ):
-        labels = np.resize(it.used_labels(), size)
+        labels, rare = np.resize(it.used_labels(), size), -LOG_ALARM + math.log(calls**2 / 2)
         if log_arrangements(it.exact(labels), labels) < 1.5 * rare:
             continue
         seen: dict[bytes, int] = {}
