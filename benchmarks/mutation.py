@@ -100,7 +100,7 @@ class Recorder:
     """A pytest plugin that notes which functions each test calls, and how long it takes; one that is not fast is stopped."""
 
     def __init__(self, most: float) -> None:
-        self.most = most
+        self.most, self.failed = most, set[str]()
         self.seconds, self.start, self.seen = dict[str, float](), 0.0, dict[str, list[str]]()
         builtins.called_functions = set[str]()  # pyright: ignore
         signal.signal(signal.SIGVTALRM, self.stop)
@@ -115,14 +115,15 @@ class Recorder:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        self.seconds[nodeid] = time.process_time() - self.start
+        self.seconds[nodeid] = math.inf if nodeid in self.failed else time.process_time() - self.start
         for function in builtins.called_functions:  # pyright: ignore
             self.seen.setdefault(function, []).append(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and "TooSlow" not in str(report.longrepr):
-            print("FAILED", report.nodeid, report.longrepr, file=sys.stderr)
-            os._exit(1)
+        if report.failed:
+            self.failed.add(report.nodeid)
+            if "TooSlow" not in str(report.longrepr):
+                print(f"{report.nodeid} fails without any mutant, and is left out", file=sys.stderr)
 
 
 def record(tests: list[str], compiled: bool) -> int:
@@ -137,17 +138,16 @@ def record(tests: list[str], compiled: bool) -> int:
             if not str(file).startswith(COMPILED):
                 file.write_text(of_code.noting_calls(str(file), file.read_text()))
     recorder = Recorder(math.inf if compiled else FAST)
-    status = pytest_in(tests, recorder, stop=False)
+    pytest_in(tests, recorder, stop=False)
     Path("calls.json").write_text(json.dumps({"seconds": recorder.seconds, "functions": recorder.seen}))
-    return status if compiled else 0  # what is too slow has failed
+    return len(recorder.seconds) == 0
 
 
 def tests_of(mutant: "Mutant", seen: dict[str, Any]) -> list[str]:
     """The tests that a mutant has to get past, the quickest first among those that call its function, then among those of its file."""
     if mutant.file.startswith(COMPILED):
-        return sorted(
-            (test for test in seen["seconds"] if test.startswith(TESTS_OF_COMPILED)), key=seen["seconds"].get
-        )
+        tests = {test: one for test, one in seen["seconds"].items() if test.startswith(TESTS_OF_COMPILED)}
+        return sorted((test for test in tests if tests[test] < math.inf), key=tests.__getitem__)
     seconds, functions = seen["seconds"], seen["functions"]
     nearest = set(functions.get(f"{mutant.file} {mutant.function}", ()))
     others = {
@@ -155,8 +155,8 @@ def tests_of(mutant: "Mutant", seen: dict[str, Any]) -> list[str]:
     } - nearest
     chosen, spent = list[str](), 0.0
     for test in [*sorted(nearest, key=seconds.__getitem__), *sorted(others, key=seconds.__getitem__)]:
-        spent += seconds[test]
-        if seconds[test] <= FAST and spent <= BUDGET:
+        if seconds[test] <= FAST and spent + seconds[test] <= BUDGET:
+            spent += seconds[test]
             chosen.append(test)
     return chosen
 
@@ -208,7 +208,7 @@ def prepared(tree: Path, again: bool) -> dict[str, Any]:
         some = [test for test in tests if (test == TESTS_OF_COMPILED) == compiled]
         status, _ = forked(tree, 3600, functools.partial(record, some, compiled)) if some else (0, 0.0)
         if status:
-            sys.exit("The tests fail without any mutant:\n" + (tree / "output.txt").read_text()[-2000:])
+            sys.exit("No test was run:\n" + (tree / "output.txt").read_text()[-2000:])
         if some:
             seen = merged(seen, json.loads((tree / "calls.json").read_text()), some)
     for room in ROOMS:

@@ -116,3 +116,8 @@ def test_the_quickest_tests_of_the_function_come_first() -> None:
     }
     mutant = of_code.Mutant("a.py", "a.py f: ...", "f", False, 0)
     assert mutation.tests_of(mutant, seen) == ["quick", "near", "slow"]
+    assert mutation.tests_of(of_code.Mutant("a.py", "a.py: ...", "", False, 0), seen) == [
+        "quick",
+        "near",
+        "slow",
+    ]
