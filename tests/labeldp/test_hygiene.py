@@ -369,6 +369,32 @@ def test_an_uneven_split_is_never_understated(first: int, second: int, data) -> 
     assert bound[0] >= np.log(exact) - 1e-9
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(1, 30), st.integers(0, 42)), min_size=1, max_size=3)
+)
+def test_a_split_by_label_is_never_understated(groups) -> None:
+    """Against the exact law of the sum: each label's total is split at random over both samples."""
+    groups = [(few, many, min(hits, few + many)) for few, many, hits in groups]
+    law = np.ones(1)
+    for few, many, hits in groups:
+        law = np.convolve(law, stats.hypergeom(few + many, hits, few).pmf(np.arange(few + 1)))
+    labels, others = (np.repeat(range(len(groups)), [group[side] for group in groups]) for side in (0, 1))
+    expected = sum(few * hits / (few + many) for few, many, hits in groups)
+    for count in np.flatnonzero(law > 0):
+        first, second = np.zeros(len(labels), bool), np.zeros(len(others), bool)
+        left = count
+        for label, (few, _, hits) in enumerate(groups):  # some way to split the totals that has this sum
+            rest = sum(max(0, h - m) for _, m, h in groups[label + 1 :])
+            taken = min(few, hits, left - rest)
+            first[np.flatnonzero(labels == label)[:taken]] = True
+            second[np.flatnonzero(others == label)[: hits - taken]] = True
+            left -= taken
+        tail = law[count:].sum() if count >= expected else law[: count + 1].sum()
+        assert left == 0
+        assert tails.split_by_label(first, labels, second, others) >= np.log(tail) - 1e-9
+
+
 def test_a_large_sum_is_as_rare_as_it_says() -> None:
     """With a fixed seed: sums of products of neighbours in 20 000 sequences against a limit for 1e-2."""
     rng = np.random.default_rng(0)
