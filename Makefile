@@ -70,6 +70,7 @@ bench: $(STAMP)-fast-extra
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.mechanism_curves
 	@$(BIN)/python -m benchmarks.audit_power
+	@$(BIN)/python -m benchmarks.accounting_speed
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis mutants

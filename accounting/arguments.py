@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import numpy as np
 
-from accounting.rounding import float_down, float_up
+from accounting.numerics.rounding import float_down, float_up
 
 LARGEST_ALPHABET = 2**53
 """Alphabets beyond this are no longer whole numbers in double precision."""

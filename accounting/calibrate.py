@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from accounting import arguments
 from accounting.events import PoissonSubsampledGaussian, RandomizedResponse
-from accounting.rounding import float_down
+from accounting.numerics.rounding import float_down
 
 NOISE = (2.0**-6, 2.0**20)
 """Noise multipliers that are searched."""

@@ -27,9 +27,9 @@ from accounting.events import (
     SubsetSelection,
 )
 from accounting.loss import PrivacyLoss
-from accounting.noises import dominating as noises_dominating
-from accounting.rounding import float_up
-from accounting.three_point import Group, dominating
+from accounting.numerics.noises import dominating as noises_dominating
+from accounting.numerics.rounding import float_up
+from accounting.numerics.three_point import Group, dominating
 
 Split: TypeAlias = Literal["one part", "all parts"]
 """How much of a Disjoint one protected thing may have touched: one part (label, answer), or all (record)."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from accounting import arguments
 from accounting.loss import PrivacyLoss
 from accounting.noise_events import Gaussian, Laplace, PoissonSubsampledGaussian
-from accounting.three_point import Group
+from accounting.numerics.three_point import Group
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from accounting.events import (
     Sequence,
     as_event,
 )
-from accounting.rounding import float_up, relative
+from accounting.numerics.rounding import float_up, relative
 
 
 @dataclass(frozen=True)

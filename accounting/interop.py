@@ -27,7 +27,7 @@ from accounting.events import (
     SubsetSelection,
     as_event,
 )
-from accounting.rounding import LIBRARY, relative
+from accounting.numerics.rounding import LIBRARY, relative
 
 History: TypeAlias = list[tuple[float, float, int]]
 """Rows of `(noise multiplier, sample rate, steps)`, as in `accountant.history` of Opacus."""

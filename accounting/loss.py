@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accounting import arguments, tradeoff
-from accounting.answers import Direction
-from accounting.noises import Noise, merged
-from accounting.rounding import LIBRARY, relative
-from accounting.subsampled import SubsampledUses
-from accounting.three_point import Group
+from accounting import arguments
+from accounting.numerics import tradeoff
+from accounting.numerics.answers import Direction
+from accounting.numerics.noises import Noise, merged
+from accounting.numerics.rounding import LIBRARY, relative
+from accounting.numerics.subsampled import SubsampledUses
+from accounting.numerics.three_point import Group
 
 FloatOrArray = float | NDArray[np.float64]
 Pair = tuple[float, float]

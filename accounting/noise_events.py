@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accounting import arguments
-from accounting.gaussian import GaussianUses
-from accounting.laplace import LaplaceUses
 from accounting.loss import PrivacyLoss
-from accounting.subsampled import SubsampledUses
+from accounting.numerics.gaussian import GaussianUses
+from accounting.numerics.laplace import LaplaceUses
+from accounting.numerics.subsampled import SubsampledUses
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from accounting import arguments
-from accounting.rounding import LIBRARY, relative
+from accounting.numerics.rounding import LIBRARY, relative
 
 GUARD = 1 + relative(16 + 2 * LIBRARY)
 """Covers one exponential, and up to seven operations of one sign each way."""

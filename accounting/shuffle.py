@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from accounting import arguments
 from accounting.calibrate import crossing
 from accounting.loss import Bounds
-from accounting.report_sum import ReportSum
-from accounting.rounding import relative
+from accounting.numerics.report_sum import ReportSum
+from accounting.numerics.rounding import relative
 
 LARGEST_EPSILON = 80.0
 """Of one report: beyond, one in e^80 is noise and there is nothing to hide in."""

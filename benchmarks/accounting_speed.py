@@ -1,7 +1,7 @@
 """Times our accountant beside dp_accounting, Opacus and prv-accountant; writes benchmarks/results/accounting_speed.json.
 
-    pip install dp-accounting prv-accountant opacus        # peers; what is missing is said to be so
-    python -m benchmarks.accounting_speed                  # a few minutes
+    pip install --group peers                  # pip 25.1 or uv; what is missing is said to be so
+    python -m benchmarks.accounting_speed      # a few minutes
 
 One row is one question for an epsilon, asked in a process of its own that has answered a small one before the clock starts.
 Ours answers with both ends, and its time is the median over three compositions that it has not seen; what a peer returns
@@ -215,26 +215,58 @@ def measured() -> list[Row]:
     return found
 
 
+def question(row: Row) -> str:
+    """What is asked, in words."""
+    match row["work"]:
+        case "answers":
+            return "randomized response, n = {:,}, K = {}, epsilon {:g}".format(*row["of"])
+        case "groups":
+            return f"{len(GROUPS)} kinds of it, {row['of'][0]} uses each"
+        case "steps":
+            return "subsampled Gaussian, noise {:g}, share {:g}, {:,} steps".format(*row["of"])
+        case _:
+            return "Gaussian, noise {:g}, {:,} uses".format(*row["of"])
+
+
 def table(results: list[Row]) -> str:
-    """The results as a Markdown table, a peer's rows under ours."""
+    """The results as a Markdown table: a peer's upper end against ours, and its time as a multiple of ours."""
+    answers: dict[str, dict[str, Row]] = {}
+    for row in results:
+        answers.setdefault(f"{question(row)} | {row['delta']:g}", {})[row["tool"]] = row
     lines = [
-        "| work | delta | tool | lower | upper | relative width | time | peak memory |",
+        f"| question | delta | epsilon, ours | width | time | {' | '.join(list(TOOLS)[1:])} |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    key = {json.dumps([r["work"], r["of"], r["delta"]]): at for at, r in reversed(list(enumerate(results)))}
-    for row in sorted(results, key=lambda r: key[json.dumps([r["work"], r["of"], r["delta"]])]):
-        name = "90 kinds, 111 uses each" if row["work"] == "groups" else f"{row['work']} {tuple(row['of'])}"
-        if row["upper"] is None:
-            lines.append(f"| {name} | {row['delta']:g} | {row['tool']} | | {row['why']} | | | |")
+    alone: list[Row] = []
+    for asked, by in answers.items():
+        own = by.pop("ours")
+        if not by:
+            alone.append(own)
             continue
-        low, high = row["lower"], row["upper"]
-        width = "" if low is None else f"{(high - low) / high:.1e}" if high else "0"
-        shown = "" if low is None else f"{low:.7g}"
-        took = f"{1e3 * row['seconds']:.4g} ms"
+        cells = [beside(by[tool], own) if tool in by else "" for tool in list(TOOLS)[1:]]
         lines.append(
-            f"| {name} | {row['delta']:g} | {row['tool']} | {shown} | {high:.7g} | {width} | {took} | {row['peak']} MB |"
+            f"| {asked} | {own['upper']:.7g} | {width(own):.0e} | {1e3 * own['seconds']:.2g} ms | {' | '.join(cells)} |"
         )
+    lines.append(
+        f"| {len(alone)} more | {max(r['delta'] for r in alone):g} to {min(r['delta'] for r in alone):g} | | "
+        f"at most {max(map(width, alone)):.0e} | at most {1e3 * max(r['seconds'] for r in alone):.2g} ms | | | |"
+    )
     return "\n".join(lines)
+
+
+def width(row: Row) -> float:
+    """The width of a bracket, relative to its upper end."""
+    return (row["upper"] - row["lower"]) / row["upper"]
+
+
+def beside(row: Row, own: Row) -> str:
+    """A peer's answer beside ours; below our lower end it is no guarantee, and says so."""
+    if row["upper"] is None:
+        return row["why"]
+    more = row["upper"] / own["upper"] - 1
+    wrong = ", **too small**" if row["upper"] < own["lower"] else ""
+    times = row["seconds"] / own["seconds"]
+    return f"{100 * more:+.2g} %{wrong}, {f'{times:,.0f}' if times >= 10 else f'{times:.2g}'} x"
 
 
 def main() -> None:
@@ -249,7 +281,7 @@ def main() -> None:
     print(table(results))
     about = {
         "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",
-        "rows": results,
+        "results": results,
     }
     RESULTS.write_text(json.dumps(about, indent=1) + "\n")
     print(f"{time.perf_counter() - start:.0f} s, {RESULTS.relative_to(ROOT)}", file=sys.stderr)

@@ -134,7 +134,7 @@ def record(tests: list[str], compiled: bool) -> int:
     from benchmarks import mutants_of_code as of_code
 
     for room in () if compiled else ROOMS:
-        for file in Path(room).glob("*.py"):
+        for file in Path(room).rglob("*.py"):
             if not str(file).startswith(COMPILED):
                 file.write_text(of_code.noting_calls(str(file), file.read_text()))
     recorder = Recorder(math.inf if compiled else FAST)
@@ -212,8 +212,8 @@ def prepared(tree: Path, again: bool) -> dict[str, Any]:
         if some:
             seen = merged(seen, json.loads((tree / "calls.json").read_text()), some)
     for room in ROOMS:
-        for file in (ROOT / room).glob("*.py"):
-            shutil.copy2(file, tree / room)
+        for file in (ROOT / room).rglob("*.py"):
+            shutil.copy2(file, tree / file.relative_to(ROOT))
     told.write_text(json.dumps(seen))
     return seen
 
@@ -256,7 +256,7 @@ def drawn(everything: bool) -> tuple[list["Mutant"], dict[str, list[int]]]:
 
     code, messages, counts = list["Mutant"](), list["Mutant"](), dict[str, list[int]]()
     for room in ROOMS:
-        for file in sorted((ROOT / room).glob("*.py")):
+        for file in sorted((ROOT / room).rglob("*.py")):
             some = list(of_code.mutants(ROOT, file))
             code += [mutant for mutant in some if not mutant.message]
             messages += [mutant for mutant in some if mutant.message]

@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
+from distill.curve_command import curve
 from labeldp import __version__
 
 app = App(
@@ -25,6 +26,7 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(curve)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"

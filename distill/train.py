@@ -1,12 +1,16 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+Distort = Callable[[Tensor, torch.Generator], Tensor]
+"""Takes images (n, C, H, W) in [0, 1], returns as many of the same shape; what it draws comes from the generator."""
 
 _REPORT_EVERY = 20
 _PREDICT_BATCH = 2048
@@ -65,6 +69,8 @@ def train(
     settings: Settings,
     generator: torch.Generator,
     phase: Phase,
+    distort: Distort | None = None,
+    mixup: float = 0.0,
 ) -> nn.Module:
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
@@ -75,8 +81,12 @@ def train(
         images: (n, C, H, W), bytes or floats in [0, 1].
         likelihood: (n, K), Q_i(o_i | c) of what was released about item i, up to a factor for each row.
         settings: how long and how fast.
-        generator: where the order of the items comes from.
+        generator: where the order of the items comes from, and all that `distort` and `mixup` draw.
         phase: advances by one a step; `total_steps` says how many there are.
+        distort: what becomes of a batch of images before the model sees them, e.g. `distill.distortion.shifted`; they are
+            public, so it costs nothing.
+        mixup: alpha of mixup (arXiv 1710.09412): images are mixed in pairs by a share from Beta(alpha, alpha), and so is their
+            loss; 0 for none.
 
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
@@ -92,7 +102,10 @@ def train(
     for _ in range(settings.epochs):
         order = torch.randperm(len(images), generator=generator).to(device)
         for batch in order.tensor_split(steps // settings.epochs):
-            loss = negative_log_likelihood(model(pixels(images[batch])), log_likelihood[batch])
+            inputs = pixels(images[batch])
+            if distort is not None:
+                inputs = distort(inputs, generator)
+            loss = _loss(model, inputs, log_likelihood[batch], mixup, generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -105,6 +118,18 @@ def train(
     if average is not None:
         model.load_state_dict(average.state_dict())
     return model.eval()
+
+
+def _loss(
+    model: nn.Module, inputs: Tensor, log_likelihood: Tensor, mixup: float, generator: torch.Generator
+) -> Tensor:
+    """The loss of a batch, which its neighbours in random order take a share of if there is mixup."""
+    if not mixup:
+        return negative_log_likelihood(model(inputs), log_likelihood)
+    share = float(torch._sample_dirichlet(torch.full((1, 2), mixup), generator=generator)[0, 0])  # pyright: ignore
+    logits = model(torch.lerp(inputs, inputs.roll(1, 0), share))
+    own = negative_log_likelihood(logits, log_likelihood)
+    return torch.lerp(own, negative_log_likelihood(logits, log_likelihood.roll(1, 0)), share)
 
 
 def _optimizer(

@@ -10,7 +10,7 @@ from itertools import product
 
 import mpmath
 
-from accounting.three_point import Group
+from accounting.numerics.three_point import Group
 
 mpmath.mp.dps = 60
 

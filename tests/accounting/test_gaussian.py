@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import Bounds, Gaussian, PoissonSubsampledGaussian, PrivacyLoss, gaussian
-from accounting.gaussian import GaussianUses, Normal
+from accounting import Bounds, Gaussian, PoissonSubsampledGaussian, PrivacyLoss
+from accounting.numerics import gaussian
+from accounting.numerics.gaussian import GaussianUses, Normal
 from tests.accounting import brute_force
 from tests.accounting.checks import assert_narrow, assert_repeating_costs_more
 

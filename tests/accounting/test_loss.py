@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import Bounds, PrivacyLoss, PureDP, RandomizedResponse, SubsetSelection, lattice
-from accounting.three_point import Group, dominating
+from accounting import Bounds, PrivacyLoss, PureDP, RandomizedResponse, SubsetSelection
+from accounting.numerics import lattice
+from accounting.numerics.three_point import Group, dominating
 from tests.accounting import brute_force
 from tests.accounting.checks import (
     assert_brackets,

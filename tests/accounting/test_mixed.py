@@ -24,22 +24,16 @@ from accounting import (
     Repeated,
     Sequence,
     Transcript,
-    answers,
-    atoms,
-    brackets,
-    contour,
     guarantee,
-    kernel,
-    ladder,
-    noises,
 )
-from accounting.answers import Direction
 from accounting.composition import compose
-from accounting.finite import Finite
-from accounting.kernel import Kernel
-from accounting.laplace import LaplaceUses
-from accounting.saddle import Goal, saddle
-from accounting.subsampled import SubsampledUses
+from accounting.numerics import answers, atoms, brackets, contour, kernel, ladder, noises
+from accounting.numerics.answers import Direction
+from accounting.numerics.finite import Finite
+from accounting.numerics.kernel import Kernel
+from accounting.numerics.laplace import LaplaceUses
+from accounting.numerics.saddle import Goal, saddle
+from accounting.numerics.subsampled import SubsampledUses
 from tests.accounting import brute_force
 from tests.accounting.checks import DIGITS, assert_brackets, assert_dominates, assert_narrow
 

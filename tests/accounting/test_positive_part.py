@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.positive_part import Steps, positive_part
-from accounting.report_sum import FEW, MANY, ReportSum
+from accounting.numerics.positive_part import Steps, positive_part
+from accounting.numerics.report_sum import FEW, MANY, ReportSum
 from accounting.shuffle import ShuffledUnlinkedReports
 
 quick = settings(deadline=None, max_examples=80, derandomize=True)

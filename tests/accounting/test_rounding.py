@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.rounding import UNIT, float_down, float_up, relative
+from accounting.numerics.rounding import UNIT, float_down, float_up, relative
 
 
 def assert_tight_from_above(exact, rounded):

@@ -12,10 +12,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from accounting import Gaussian, PrivacyLoss, RandomizedResponse, brackets, lattice_line
-from accounting.answers import Direction
-from accounting.finite import Finite
-from accounting.ladder import ladder
+from accounting import Gaussian, PrivacyLoss, RandomizedResponse
+from accounting.numerics import brackets, lattice_line
+from accounting.numerics.answers import Direction
+from accounting.numerics.finite import Finite
+from accounting.numerics.ladder import ladder
 from tests.accounting import brute_force
 
 ROOM = mpmath.mpf("1e-40")

@@ -10,21 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import (
-    Bounds,
-    Gaussian,
-    PoissonSubsampledGaussian,
-    PrivacyLoss,
-    RandomizedResponse,
-    answers,
-    ladder,
-)
-from accounting.answers import Direction
-from accounting.echoes import Echoes
-from accounting.kernel import Kernel
-from accounting.mixture import Mixture, moments, nodes
-from accounting.saddle import Saddle
-from accounting.subsampled import Subsampled
+from accounting import Bounds, Gaussian, PoissonSubsampledGaussian, PrivacyLoss, RandomizedResponse
+from accounting.numerics import answers, ladder
+from accounting.numerics.answers import Direction
+from accounting.numerics.echoes import Echoes
+from accounting.numerics.kernel import Kernel
+from accounting.numerics.mixture import Mixture, moments, nodes
+from accounting.numerics.saddle import Saddle
+from accounting.numerics.subsampled import Subsampled
 from tests.accounting import brute_force
 from tests.accounting.checks import assert_dominates, assert_narrow, assert_repeating_costs_more
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from accounting.trinomial import Floats
+from accounting.numerics.trinomial import Floats
 
 
 class Factor(Protocol):

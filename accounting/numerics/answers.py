@@ -16,18 +16,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from accounting import brackets, gaussian, lattice, lattice_line, renyi
-from accounting.atoms import Atoms, atoms
-from accounting.factor import Factor
-from accounting.finite import Finite
-from accounting.gaussian import GaussianUses
-from accounting.ladder import ladder
-from accounting.noises import Noise
-from accounting.once import delta_once, epsilon_once
-from accounting.rounding import float_down, float_up
-from accounting.saddle import slopes
-from accounting.subsampled import SubsampledUses
-from accounting.three_point import Group
+from accounting.numerics import brackets, gaussian, lattice, lattice_line, renyi
+from accounting.numerics.atoms import Atoms, atoms
+from accounting.numerics.factor import Factor
+from accounting.numerics.finite import Finite
+from accounting.numerics.gaussian import GaussianUses
+from accounting.numerics.ladder import ladder
+from accounting.numerics.noises import Noise
+from accounting.numerics.once import delta_once, epsilon_once
+from accounting.numerics.rounding import float_down, float_up
+from accounting.numerics.saddle import slopes
+from accounting.numerics.subsampled import SubsampledUses
+from accounting.numerics.three_point import Group
 
 Pair = tuple[float, float]
 Curve = Callable[[float], Pair]

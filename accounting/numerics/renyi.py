@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from accounting.factor import Factor
-from accounting.rounding import relative
-from accounting.saddle import log_moment
-from accounting.trinomial import Floats
+from accounting.numerics.factor import Factor
+from accounting.numerics.rounding import relative
+from accounting.numerics.saddle import log_moment
+from accounting.numerics.trinomial import Floats
 
 ROUNDING = relative(64)
 """Relative error of every term of a conversion."""

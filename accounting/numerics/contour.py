@@ -29,12 +29,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.echoes import Echoes
-from accounting.factor import Factor
-from accounting.kernel import Complexes, Kernel
-from accounting.rounding import UNIT
-from accounting.saddle import Saddle, less_tilted, log_moment
-from accounting.trinomial import Floats
+from accounting.numerics.echoes import Echoes
+from accounting.numerics.factor import Factor
+from accounting.numerics.kernel import Complexes, Kernel
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.saddle import Saddle, less_tilted, log_moment
+from accounting.numerics.trinomial import Floats
 
 ECHO, CUT = -36.0, -36.0
 """Logarithms of what echoes and cut may add, relative to delta."""

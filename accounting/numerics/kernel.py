@@ -35,8 +35,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 Complexes = NDArray[np.complex128]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.binomial import half_width, mean_below, windows
-from accounting.positive_part import Steps, positive_part
-from accounting.rounding import relative
-from accounting.trinomial import Floats
+from accounting.numerics.binomial import half_width, mean_below, windows
+from accounting.numerics.positive_part import Steps, positive_part
+from accounting.numerics.rounding import relative
+from accounting.numerics.trinomial import Floats
 
 FEW, MANY = 2000, 2**20
 """Up to FEW reports windows are tight and fast; up to MANY they are within reach."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias, TypeVar
 
-from accounting.gaussian import GaussianUses
-from accounting.laplace import LaplaceUses
-from accounting.subsampled import SubsampledUses
+from accounting.numerics.gaussian import GaussianUses
+from accounting.numerics.laplace import LaplaceUses
+from accounting.numerics.subsampled import SubsampledUses
 
 Noise: TypeAlias = GaussianUses | LaplaceUses | SubsampledUses
 Counted = TypeVar("Counted", LaplaceUses, SubsampledUses)

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from accounting.answers import Direction, within_floats
-from accounting.rounding import LIBRARY, relative
+from accounting.numerics.answers import Direction, within_floats
+from accounting.numerics.rounding import LIBRARY, relative
 
 Pair = tuple[float, float]
 Located = tuple[float, Callable[[float], Pair]]

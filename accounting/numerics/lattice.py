@@ -28,9 +28,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting import trinomial
-from accounting.rounding import LIBRARY, float_down, float_up, relative
-from accounting.trinomial import SCALE_BITS, Floats
+from accounting.numerics import trinomial
+from accounting.numerics.rounding import LIBRARY, float_down, float_up, relative
+from accounting.numerics.trinomial import SCALE_BITS, Floats
 
 LARGEST_COUNT = 2**21
 """Uses on one lattice that are composed exactly (about a second and 50 MB)."""

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.rounding import UNIT
-from accounting.three_point import Group
-from accounting.trinomial import Floats
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.three_point import Group
+from accounting.numerics.trinomial import Floats
 
 NEGLIGIBLE = -90.0
 """Times at which |phi| is below e^-90 are not followed further."""

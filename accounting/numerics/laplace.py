@@ -18,8 +18,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 
 @dataclass(frozen=True, order=True)

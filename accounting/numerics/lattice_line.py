@@ -21,14 +21,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from accounting.contour import ECHO
-from accounting.echoes import Echoes
-from accounting.finite import Finite
-from accounting.kernel import Complexes, Kernel
-from accounting.lattice import Table
-from accounting.rounding import UNIT
-from accounting.saddle import Goal, Saddle, log_moment, saddle
-from accounting.trinomial import SCALE_BITS, Floats
+from accounting.numerics.contour import ECHO
+from accounting.numerics.echoes import Echoes
+from accounting.numerics.finite import Finite
+from accounting.numerics.kernel import Complexes, Kernel
+from accounting.numerics.lattice import Table
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.saddle import Goal, Saddle, log_moment, saddle
+from accounting.numerics.trinomial import SCALE_BITS, Floats
 
 WINDOW = 7
 """Cells looked at when an epsilon is searched."""

@@ -23,15 +23,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting import trinomial
-from accounting.atoms import Atoms
-from accounting.gaussian import GaussianUses
-from accounting.laplace import LaplaceUses
-from accounting.lattice import LARGEST_STEP, SMALLEST_STEP
-from accounting.mixture import Mixture
-from accounting.noises import Noise
-from accounting.three_point import Group
-from accounting.trinomial import SCALE_BITS, Floats
+from accounting.numerics import trinomial
+from accounting.numerics.atoms import Atoms
+from accounting.numerics.gaussian import GaussianUses
+from accounting.numerics.laplace import LaplaceUses
+from accounting.numerics.lattice import LARGEST_STEP, SMALLEST_STEP
+from accounting.numerics.mixture import Mixture
+from accounting.numerics.noises import Noise
+from accounting.numerics.three_point import Group
+from accounting.numerics.trinomial import SCALE_BITS, Floats
 
 RUNGS, MOST_USES, MOST_PARTS = 800, 1 << 14, 16
 

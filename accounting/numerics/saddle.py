@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.factor import Factor
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.factor import Factor
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 LOWEST, HIGHEST = 0.03, 1e18
 """Range of tilts: against the distance of epsilon from the mean, and times the standard deviation of the loss."""

@@ -18,11 +18,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting import trinomial
-from accounting.lattice import LARGEST_STEP, SMALLEST_STEP
-from accounting.rounding import LIBRARY, UNIT, relative
-from accounting.three_point import Group
-from accounting.trinomial import SCALE_BITS, Floats
+from accounting.numerics import trinomial
+from accounting.numerics.lattice import LARGEST_STEP, SMALLEST_STEP
+from accounting.numerics.rounding import LIBRARY, UNIT, relative
+from accounting.numerics.three_point import Group
+from accounting.numerics.trinomial import SCALE_BITS, Floats
 
 Pair = tuple[float, float]
 

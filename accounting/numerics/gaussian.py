@@ -27,8 +27,8 @@ from itertools import count
 
 import numpy as np
 
-from accounting.rounding import UNIT, float_down, float_up
-from accounting.trinomial import Floats
+from accounting.numerics.rounding import UNIT, float_down, float_up
+from accounting.numerics.trinomial import Floats
 
 Pair = tuple[float, float]
 

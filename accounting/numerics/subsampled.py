@@ -21,9 +21,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting.mixture import EXACT, Mixture, moments, nodes, step
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.mixture import EXACT, Mixture, moments, nodes, step
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 FIRST = 64
 """Times that are summed exactly; later blocks are each as long as all before."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.factor import Factor
-from accounting.kernel import Kernel
-from accounting.rounding import UNIT
-from accounting.saddle import Saddle, log_moment
-from accounting.trinomial import Floats
+from accounting.numerics.factor import Factor
+from accounting.numerics.kernel import Kernel
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.saddle import Saddle, log_moment
+from accounting.numerics.trinomial import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,9 +31,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.kernel import Complexes
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.kernel import Complexes
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 ORDER, CENTRE = 16, 0.34224026
 """Uniform variables in V; below the central value of the B-spline of that order, 0.342240261..."""

@@ -16,9 +16,9 @@ import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from accounting.gaussian import DIGITS, GaussianUses, context, delta_in_digits, delta_of
-from accounting.rounding import float_down, float_up
-from accounting.subsampled import SubsampledUses
+from accounting.numerics.gaussian import DIGITS, GaussianUses, context, delta_in_digits, delta_of
+from accounting.numerics.rounding import float_down, float_up
+from accounting.numerics.subsampled import SubsampledUses
 
 Pair = tuple[float, float]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from accounting.rounding import relative
+from accounting.numerics.rounding import relative
 
 SMALLEST_COMPARED = 1e-290
 """Below this epsilon products underflow, and the worst loss is taken instead of a computed one."""

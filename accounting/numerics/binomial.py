@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from accounting.trinomial import Floats
+from accounting.numerics.trinomial import Floats
 
 
 def mean_below(point: Floats, start: Floats, law: Floats) -> Floats:

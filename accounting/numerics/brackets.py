@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from accounting import contour
-from accounting.factor import Factor
-from accounting.rounding import UNIT
-from accounting.saddle import Goal, log_moment, saddle
-from accounting.trinomial import Floats
+from accounting.numerics import contour
+from accounting.numerics.factor import Factor
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.saddle import Goal, log_moment, saddle
+from accounting.numerics.trinomial import Floats
 
 Pair = tuple[float, float]
 

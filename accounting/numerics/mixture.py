@@ -33,9 +33,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from accounting.kernel import Complexes
-from accounting.rounding import UNIT
-from accounting.trinomial import Floats
+from accounting.numerics.kernel import Complexes
+from accounting.numerics.rounding import UNIT
+from accounting.numerics.trinomial import Floats
 
 EXACT = 48.0
 """Quadrature and ends are left out below e^-48 of I."""
@@ -44,6 +44,9 @@ MOST_NODES, CELLS = 1 << 20, 1 << 12
 
 AT_ONCE = 1 << 18
 """Entries of a table of times and nodes that is made at once."""
+
+HEIGHTS: Floats = np.geomspace(1e-3, 1, 28)
+"""Shares of the strip in which its half-width a is looked for."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def moments(mixture: Mixture, power: float) -> tuple[float, float, float, float]
 def step(mixture: Mixture, power: float, time: float) -> float:
     """Returns the largest step for which quadrature is proved to err by less than e^-EXACT of `I(s_0)`."""
     m = mixture.distance
-    heights = np.geomspace(1e-3, 1, 28) * min(12.0, 0.97 * math.pi / m)
+    heights = HEIGHTS * min(12.0, 0.97 * math.pi / m)
     price = heights**2 / 2
     if power < 0:
         price += power * np.log(np.cos(m * heights / 2))

@@ -1,0 +1,100 @@
+"""The figure of a sweep: accuracy against epsilon."""
+
+import math
+import statistics
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from distill.curves import CLEAN, Row, Scores, scores
+from distill.report_figures import STYLE
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
+WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
+
+
+def draw(rows: list[Row], folder: Path) -> tuple[Path, Path]:
+    """Draws mean and range over seeds of every method, the ceiling and the floor, 1/K; returns the PNG and the SVG.
+
+    Args:
+        rows: runs of one sweep; all of one unit and one data set.
+        folder: where `curve.png` and `curve.svg` go.
+    """
+    (unit,), (name,) = {row["unit"] for row in rows}, {row["data"] for row in rows}
+    found = scores(rows)
+    style = {**STYLE, "font.size": 11}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(7.6, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        ends = _lines(axes, found)
+        axes.set_ylim(0, 101)
+        _reference(axes, found.get(CLEAN, {}).get(math.inf), 100 / rows[0]["num_classes"])
+        _name_ends(axes, ends)
+        every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
+        axes.set_xscale("log")
+        axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
+        axes.minorticks_off()
+        axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
+        axes.set_ylabel(f"accuracy on test images of {name} (%)")
+        seeds = len({row["seed"] for row in rows})
+        axes.set_title(
+            f"mean of {seeds} seeds, band: lowest to highest", fontsize=10, loc="left", color="#555555"
+        )
+        paths = folder / "curve.png", folder / "curve.svg"
+        figure.savefig(paths[0], dpi=160)
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def _lines(axes: Axes, found: Scores) -> list[tuple[float, float, str, str]]:
+    """Draws the methods; returns where each line ends, its name and its colour."""
+    ends: list[tuple[float, float, str, str]] = []
+    for colour, (method, by) in zip(
+        COLOURS * len(found), ((m, by) for m, by in found.items() if m != CLEAN), strict=False
+    ):
+        epsilons = list(by)
+        means = [statistics.mean(values) for values in by.values()]
+        axes.fill_between(
+            epsilons, [*map(min, by.values())], [*map(max, by.values())], color=colour, alpha=0.15
+        )
+        axes.plot(epsilons, means, color=colour, marker="o", markersize=4.5, linewidth=1.8)
+        ends.append((epsilons[-1], means[-1], method, colour))
+    return ends
+
+
+def _reference(axes: Axes, clean: list[float] | None, chance: float) -> None:
+    inside = axes.get_yaxis_transform()
+    axes.axhline(chance, color="#8a8a8a", linewidth=1, linestyle=":")
+    axes.text(0.01, chance + 0.7, "chance", color="#666666", fontsize=9.5, va="bottom", transform=inside)
+    if clean:
+        mean = statistics.mean(clean)
+        axes.axhline(mean, color="#444444", linewidth=1.2, linestyle="--")
+        text = f"true labels: {mean:.1f} %"
+        axes.text(0.01, mean - 0.9, text, color="#444444", fontsize=9.5, va="top", transform=inside)
+
+
+def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Writes each name to the right, level with the end of its line or as near as the others let it."""
+    low, high = axes.get_ylim()
+    gap, last = 0.056 * (high - low), math.inf
+    for x, y, name, colour in sorted(ends, key=lambda end: -end[1]):
+        last = min(y, last - gap)
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(1.03, last),
+            textcoords=("axes fraction", "data"),
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "alpha": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
+        )

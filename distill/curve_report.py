@@ -1,0 +1,90 @@
+"""The files of a sweep beside its runs: figure, table, and the sentences that belong to them."""
+
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from distill import curve_figures
+from distill.curve_figures import WHAT
+from distill.curves import CLEAN, Row, scores
+
+CONFIDENCE = 0.95
+
+
+def write(rows: list[Row], folder: Path) -> list[str]:
+    """Writes curve.png, curve.svg and curve.md; returns the lines a person reads."""
+    png, svg = curve_figures.draw(rows, folder)
+    table, said = table_of(rows), comparisons(rows)
+    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
+    notes = [
+        f"{len(rows)} runs. Accuracies are of the last model, on test images that decided nothing.",
+        f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for each "
+        f"label{', and the ceiling everything' if any(row['method'] == CLEAN for row in rows) else ''}.",
+        *(["What seeds and test images support at 95 %, all comparisons together:", *said] if said else []),
+    ]
+    page = folder / "curve.md"
+    page.write_text(
+        "\n\n".join([table, *notes, f"![accuracy against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
+    )
+    return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {folder / 'runs.jsonl'}"]
+
+
+def table_of(rows: list[Row]) -> str:
+    """Mean and range over seeds as Markdown, a method a line."""
+    (unit,) = {row["unit"] for row in rows}
+    found = scores(rows)
+    every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
+    lines = [
+        f"| accuracy (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        "| --- |" + " --- |" * len(every),
+    ]
+    for method, by in found.items():
+        if method == CLEAN:
+            cells = [_spread(by[math.inf])] + [""] * (len(every) - 1)
+            lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
+        else:
+            lines.append(f"| {method} | {' | '.join(_spread(by.get(epsilon, [])) for epsilon in every)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def comparisons(rows: list[Row]) -> list[str]:
+    """Sentences "A beats B", only where an interval of the paired differences says so.
+
+    The variance is that over seeds, by Student's law, and that of the test images, which all seeds share and which is bounded as if
+    the two methods erred independently; 95 % for all sentences together (Bonferroni). At least 3 seeds.
+    """
+    found = {method: by for method, by in scores(rows).items() if method != CLEAN}
+    pairs = [
+        (epsilon, a, b)
+        for a in found
+        for b in found
+        if a < b
+        for epsilon in found[a]
+        if len(found[a][epsilon]) == len(found[b].get(epsilon, ())) >= 3
+    ]
+    said: list[str] = []
+    for epsilon, a, b in sorted(pairs):
+        if np.mean(found[a][epsilon]) < np.mean(found[b][epsilon]):
+            a, b = b, a
+        gains = np.subtract(found[a][epsilon], found[b][epsilon])
+        quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
+        shares = np.array([np.mean(found[name][epsilon]) for name in (a, b)])
+        images = float((shares * (100 - shares)).sum()) / rows[0]["test_images"]
+        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + images)
+        if gains.mean() > margin:
+            low, high = gains.mean() - margin, gains.mean() + margin
+            said.append(
+                f"epsilon {epsilon:g}: {a} beats {b} by {gains.mean():.1f} points ({low:.1f} to {high:.1f})"
+            )
+    return said

@@ -1,0 +1,214 @@
+"""Privacy-utility curves: a grid of methods, epsilons and seeds on real data, one JSON line for each run, resumed where it stopped."""
+
+import importlib
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from distill import config, data
+from distill.config_file import UsageError
+from distill.distortion import shifted
+from distill.label_learning import METHODS, Method, learn
+from distill.progress import RunProgress
+from distill.student import resolved_device
+from distill.train import accuracy
+from labeldp import Mechanism
+from labeldp.learning.stages import Stage
+
+CLEAN = "clean"
+
+Row = dict[str, Any]
+Scores = dict[str, dict[float, list[float]]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every model of a sweep is trained, whatever the method.
+
+    Attributes:
+        student: network, epochs, batch size and the rest.
+        shift: images are moved by up to so many pixels while a model is trained.
+        mirrored: whether half of them are mirrored too.
+    """
+
+    student: config.Student
+    shift: int = 0
+    mirrored: bool = False
+
+    def to_dict(self) -> Row:
+        """All of it, as every line of results says it."""
+        return {**msgspec.to_builtins(self.student), "shift": self.shift, "mirrored": self.mirrored}
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(config.Student(model="mlp", epochs=20, batch_size=64), shift=1),
+    "mnist": Recipe(config.Student(model="convnet", epochs=8, batch_size=256), shift=2),
+    "fashion-mnist": Recipe(
+        config.Student(model="convnet", epochs=8, batch_size=256), shift=2, mirrored=True
+    ),
+}
+"""A recipe for each data set; epochs and distortions were chosen by held-out noisy labels."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs on people's labels; the unit of its epsilons is `label`.
+
+    Attributes:
+        data: the real data.
+        recipe: how models are trained.
+        methods: names, of METHODS or `module:name`; "clean" is the ceiling.
+        epsilons: of one label.
+        seeds: seeds 0, 1, ... of every public draw; methods share them, so that differences are paired.
+        device: where models are trained.
+    """
+
+    data: config.Data
+    recipe: Recipe
+    methods: tuple[str, ...]
+    epsilons: tuple[float, ...]
+    seeds: int
+    device: str = "auto"
+
+    def cells(self) -> Iterator[Row]:
+        """What identifies each run, seed after seed."""
+        for seed in range(self.seeds):
+            for method in self.methods:
+                for epsilon in [None] if method == CLEAN else self.epsilons:
+                    yield {
+                        "unit": "label",
+                        "data": self.data.name,
+                        "method": method,
+                        "epsilon": epsilon,
+                        "seed": seed,
+                        "recipe": self.recipe.to_dict(),
+                    }
+
+
+def method_of(name: str, epsilon: float, num_classes: int) -> Method:
+    """The method of that name; `module:name` is a function of epsilon and K that makes a mechanism, or a method.
+
+    Raises:
+        UsageError: no such method.
+    """
+    if name in METHODS:
+        return METHODS[name](epsilon, num_classes)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise UsageError(
+            f"Expected a method among {', '.join(METHODS)}, {CLEAN} or module:name, got {name!r}."
+        )
+    try:
+        made: Mechanism | Method = getattr(importlib.import_module(module), attribute)(epsilon, num_classes)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"Expected a function at {name}: {error}") from None
+    return made if isinstance(made, Method) else Method((Stage(made, 1.0),))
+
+
+def run_cell(sweep: Sweep, cell: Row) -> Row:
+    """Runs one cell, and returns it with its accuracy on the test images, its validation score and its time."""
+    torch.set_num_threads(1)  # one process for each core
+    dataset = data.load(sweep.data)
+    method = (
+        None if cell["method"] == CLEAN else method_of(cell["method"], cell["epsilon"], dataset.num_classes)
+    )
+    recipe, start = sweep.recipe, time.perf_counter()
+    learnt = learn(
+        dataset,
+        method,
+        model=recipe.student.model,
+        settings=recipe.student,
+        distort=shifted(recipe.shift, mirrored=recipe.mirrored) if recipe.shift or recipe.mirrored else None,
+        seed=cell["seed"],
+        device=resolved_device(sweep.device),
+        progress=RunProgress(quiet=True),
+    )
+    return {
+        **cell,
+        "accuracy": accuracy(learnt.model, dataset.test_images, dataset.test_labels),
+        "validation": learnt.validation,
+        "num_classes": dataset.num_classes,
+        "test_images": len(dataset.test_labels),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
+    """Runs what the file of JSON lines does not hold yet, writing each run when it is done; returns all of the sweep's runs.
+
+    Args:
+        sweep: the grid.
+        file: JSON lines; created if missing. A line that was cut off by a kill is left out and run again.
+        jobs: processes at once.
+        quiet: shows no progress.
+
+    Raises:
+        UsageError: an unknown method, or data that are missing or damaged: before the first run.
+    """
+    try:
+        dataset = data.load(sweep.data)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    for name in sweep.methods:
+        if name != CLEAN:
+            method_of(name, max(sweep.epsilons), dataset.num_classes)
+    known = {_key(row): row for row in read_rows(file)}
+    missing = [cell for cell in sweep.cells() if _key(cell) not in known]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    progress = RunProgress(quiet=quiet)
+    with progress.phase("runs", total=len(missing)) as phase, file.open("a", encoding="utf-8") as lines:
+        if file.stat().st_size and not file.read_bytes().endswith(b"\n"):
+            lines.write("\n")
+        for row in _results(sweep, missing, jobs):
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+            known[_key(row)] = row
+            phase.advance(1)
+    return [known[_key(cell)] for cell in sweep.cells()]
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The runs in a file of JSON lines; lines that a kill cut off are left out."""
+    rows: list[Row] = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _results(sweep: Sweep, cells: list[Row], jobs: int) -> Iterator[Row]:
+    if jobs == 1 or len(cells) < 2:
+        yield from (run_cell(sweep, cell) for cell in cells)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures: list[Future[Row]] = [pool.submit(run_cell, sweep, cell) for cell in cells]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _key(row: Row) -> str:
+    return json.dumps([row.get(name) for name in ("unit", "data", "method", "epsilon", "seed", "recipe")])
+
+
+def scores(rows: list[Row]) -> Scores:
+    """Accuracies in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
+    found: Scores = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        epsilon = math.inf if row["epsilon"] is None else row["epsilon"]
+        found[row["method"]][epsilon].append(100 * row["accuracy"])
+    return {method: dict(sorted(by.items())) for method, by in found.items()}
