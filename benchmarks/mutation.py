@@ -168,7 +168,7 @@ def tried(task: tuple["Mutant", dict[str, Any]]) -> dict[str, Any]:
     tests, file = tests_of(mutant, seen), tree / mutant.file
     original, times = file.read_text(), file.stat()
     seconds = sum(seen["seconds"][test] for test in tests)
-    compiling = 300 if mutant.file.startswith(COMPILED) else 0
+    compiling = 90 if mutant.file.startswith(COMPILED) else 0
     try:
         file.write_text(mutant.source(original))
         os.utime(
@@ -265,7 +265,10 @@ def drawn(everything: bool) -> tuple[list["Mutant"], dict[str, list[int]]]:
         return code + messages, counts
     share = round(SAMPLE * len(messages) / len(code))
     some = of_code.sample(code, SAMPLE, SEED) + of_code.sample(messages, share, SEED)
-    return sorted(some, key=lambda mutant: mutant.drawn(SEED)), counts
+    some.sort(
+        key=lambda mutant: (mutant.file.startswith(COMPILED), mutant.drawn(SEED))
+    )  # what takes long comes last
+    return some, counts
 
 
 def table(results: dict[str, Any]) -> str:
