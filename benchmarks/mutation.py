@@ -153,6 +153,10 @@ def tests_of(mutant: "Mutant", seen: dict[str, Any]) -> list[str]:
     others = {
         test for name, tests in functions.items() if name.startswith(f"{mutant.file} ") for test in tests
     } - nearest
+    if mutant.file.startswith(
+        str(Path(COMPILED).parent)
+    ):  # with numpy and compiled, answers have to be the same
+        others |= {test for test in seconds if test.startswith(TESTS_OF_COMPILED)}
     chosen, spent = list[str](), 0.0
     for test in [*sorted(nearest, key=seconds.__getitem__), *sorted(others, key=seconds.__getitem__)]:
         if seconds[test] <= FAST and spent + seconds[test] <= BUDGET:
