@@ -330,14 +330,15 @@ def main() -> None:
         if arguments.survivors
         else {}
     )
-    kept = {name: one for name, one in before.items() if one["fate"] != "survived"}
+    equivalent = json.loads(EQUIVALENT.read_text())
+    kept = {name: one for name, one in before.items() if one["fate"] != "survived" or name in equivalent}
     results: dict[str, Any] = {
         "seed": SEED,
         "command": "python -m benchmarks.mutation" + (" --all" if arguments.all else ""),
         "machine": f"one core, {platform.machine()}, Python {platform.python_version()}",
         "mutants": totals(counts),
         "files": counts,
-        "equivalent": json.loads(EQUIVALENT.read_text()),
+        "equivalent": equivalent,
         "verdicts": [kept[mutant.name] for mutant in chosen if mutant.name in kept],
     }
     heavy()
