@@ -70,7 +70,9 @@ bench: $(STAMP)-fast-extra
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.mechanism_curves
 	@$(BIN)/python -m benchmarks.audit_power
+	@$(BIN)/python -m benchmarks.ledger
 	@$(BIN)/python -m benchmarks.accounting_speed
+	@$(BIN)/python -m benchmarks.utility_curves
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis mutants

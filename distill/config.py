@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from labeldp.mechanisms.parameters import checked_epsilon
 
 Positive = Annotated[int, Meta(ge=1)]
-Dataset = Literal["digits", "fashion-mnist", "mnist"]
 Model = Literal["mlp", "convnet", "convnet-small"]
 Stages = Literal["subset+srr", "seed"]
 
@@ -36,16 +35,32 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Names the real data that the teacher is trained on and the student tested on.
 
     Args:
-        name: "digits" (8 x 8, comes with scikit-learn), "fashion-mnist" or "mnist" (28 x 28, IDX files).
-        directory: where the IDX files lie; empty means the usual places.
+        name: "digits" (8 x 8, comes with scikit-learn), "fashion-mnist", "mnist" (28 x 28), "cifar-10" (3 x 32 x 32), or
+            "folder", images of one's own.
+        directory: where the files lie; empty means the usual places. Of "folder": the folder with train/CLASS/ and
+            test/CLASS/, or with labels.csv.
+        classes: of "folder", the public class names in order, with commas between them; empty takes the names of the
+            directories in train/.
     """
 
-    name: Dataset = "digits"
+    name: str = "digits"
     directory: str = ""
+    classes: str = ""
 
     def __post_init__(self) -> None:
+        from distill.data import IMAGES  # here: data sets are named where they are made
+
+        known = [*IMAGES, "folder"]
+        _require(self.name in known, "data.name", f"one of {', '.join(known)}", self.name)
+        folder = self.name == "folder"
         _require(
-            self.name in ("digits", "fashion-mnist", "mnist"), "data.name", "a known data set", self.name
+            not folder or self.directory != "",
+            "data.directory",
+            "given with the data set folder",
+            self.directory,
+        )
+        _require(
+            folder or self.classes == "", "data.classes", "given with the data set folder alone", self.classes
         )
 
 

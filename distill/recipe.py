@@ -16,7 +16,7 @@ from distill.report import Report, write_report
 from distill.run_directory import prepared, write_private, write_release
 from distill.student import final_student, label_scheme, resolved_device, student_prior, train_student
 from distill.teacher import answers, train_teacher
-from distill.train import accuracy, one_hot, predict
+from distill.train import one_hot, predict
 from labeldp import SeededSource
 from labeldp.learning.stages import StagedLabels, privatize
 
@@ -43,7 +43,7 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
     start = perf_counter()
     folder = prepared(Path(out), replace=replace)
     (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    progress = RunProgress(folder / "metrics.jsonl", quiet=quiet)
+    progress = RunProgress(folder / "metrics.jsonl", events=folder / "private" / "tensorboard", quiet=quiet)
     device = resolved_device(config.device)
     try:
         dataset = data.load(config.data)
@@ -80,14 +80,12 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
     models: dict[str, nn.Module] = {"teacher": teacher, "clean_student": clean, "private_student": student}
     report = Report(
         config=config,
-        accuracy={
-            name: accuracy(model, dataset.test_images, dataset.test_labels) for name, model in models.items()
-        },
+        predictions={name: predict(model, dataset.test_images) for name, model in models.items()},
+        test_labels=dataset.test_labels,
         privacy=privacy,
         pool=pool,
         shown=predict(student, pool.images).argmax(axis=1),
         released=released,
-        num_test_images=len(dataset.test_labels),
         figures=progress.figures,
         seconds={**progress.seconds, "all": perf_counter() - start},
         folder=folder,

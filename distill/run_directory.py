@@ -1,7 +1,6 @@
 """The directory of a run: what stays private, and the release that may be published."""
 
 import json
-import math
 import shutil
 from dataclasses import dataclass
 from os import PathLike
@@ -20,11 +19,11 @@ from distill.config import Config
 from distill.config_file import UsageError
 from distill.data import Dataset
 from distill.pool import Pool
+from distill.privacy_card import privacy_card, privacy_statement
 from distill.train import predict
 from labeldp.learning.stages import StagedLabels
 
 STUDENT = "student.safetensors"
-DELTA = 1e-5
 
 
 def prepared(folder: Path, *, replace: bool) -> Path:
@@ -51,12 +50,12 @@ def write_private(
     folder: Path, *, teacher: nn.Module, clean_student: nn.Module, pool: Pool, answers: np.ndarray
 ) -> None:
     """Writes what must stay with the data holder, readable by its owner only."""
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)  # training has left its event files there
     save_file(teacher.state_dict(), folder / "teacher.safetensors")
     save_file(clean_student.state_dict(), folder / "clean_student.safetensors")
     save_file({"images": pool.images, "origin": torch.from_numpy(pool.origin)}, folder / "pool.safetensors")
     save_file({"answers": torch.from_numpy(answers)}, folder / "answers.safetensors")
-    for file in folder.iterdir():
+    for file in folder.glob("*.safetensors"):
         file.chmod(0o600)
 
 
@@ -80,65 +79,10 @@ def write_release(
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
     (folder / "transcript.json").write_text(_json(transcript.to_dict()), encoding="utf-8")
-    privacy = privacy_statement(config, transcript, num_answers=len(released))
+    privacy = privacy_statement(config, transcript, released=released, pool=pool)
     (folder / "privacy.json").write_text(_json(privacy), encoding="utf-8")
     (folder / "PRIVACY.md").write_text(privacy_card(privacy), encoding="utf-8")
     return privacy
-
-
-def privacy_statement(
-    config: Config, transcript: accounting.Transcript, *, num_answers: int
-) -> dict[str, Any]:
-    """Every guarantee that holds, with its unit, and why the others do not; JSON-able."""
-    answer = accounting.guarantee(transcript, unit="answer")
-    record = accounting.guarantee(transcript, unit="record", delta=DELTA)
-    composed = accounting.composed_if_independent(transcript, delta=DELTA)
-    return {
-        "releasable": answer.releasable,
-        "guarantees": [answer.to_dict(), record.to_dict()],
-        "answers": num_answers,
-        "epsilon_per_answer": config.privacy.epsilon,
-        "stages": config.privacy.stages,
-        "randomness": config.privacy.source,
-        "pool": transcript.pool,
-        "plain_words": plain_words(config.privacy.epsilon, num_answers, composed),
-        "composed_if_the_pool_were_independent": composed.to_dict(),
-    }
-
-
-def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee) -> str:
-    """What must always stand beside an epsilon per answer."""
-    composition = (
-        "The noise can be reproduced from a seed, so nothing is promised at all."
-        if math.isinf(composed.epsilon)
-        else f"If the pool had been made without the teacher, composing all answers would give epsilon {accounting.rounded_up(composed.epsilon)} "
-        f"at delta {accounting.rounded_up(composed.delta)} for one training record."
-    )
-    return (
-        f"Epsilon {accounting.rounded_up(epsilon)} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
-        f"guarantee about the people or records the teacher was trained on. {composition} "
-        f"Every further run with the same teacher and pool that is published, such as one with the same seed, adds its own epsilon."
-    )
-
-
-def privacy_card(privacy: dict[str, Any]) -> str:
-    """The statement as a page of Markdown."""
-    stamp = "" if privacy["releasable"] else "**NOT FOR RELEASE: seeded randomness.**\n\n"
-    lines = [
-        f"- **{g['unit']}**: "
-        + (
-            f"epsilon {accounting.rounded_up(g['epsilon'])}, delta {accounting.rounded_up(g['delta'])}. "
-            if g["holds"]
-            else "no guarantee. "
-        )
-        + g["why"]
-        for g in privacy["guarantees"]
-    ]
-    return (
-        f"# Privacy of this release\n\n{stamp}{privacy['plain_words']}\n\n" + "\n".join(lines) + "\n\n"
-        f"Answers: {privacy['answers']}. Label stages: {privacy['stages']}. Randomness: {privacy['randomness']}. "
-        f"Pool: {privacy['pool']}.\n"
-    )
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,7 @@ def test_privatize_replaces_the_labels_of_a_file(tmp_path, capsys) -> None:
     assert header == "id,diagnosis_noisy,p1,p2"
     assert {row.split(",")[1] for row in rows} <= {"flu", "cold"}
     (tmp_path / "key").write_bytes(bytes(range(32)))
+    (tmp_path / "key").chmod(0o600)
     keyed = [
         "--mechanism",
         "srr",
