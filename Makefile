@@ -68,6 +68,7 @@ bench: $(STAMP)-fast-extra
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.mechanism_curves
 	@$(BIN)/python -m benchmarks.audit_power
+	@$(BIN)/python -m benchmarks.ledger
 	@$(BIN)/python -m benchmarks.accounting_speed
 
 clean:

@@ -49,6 +49,10 @@ class Case:
 CASES = {
     "digits": Case("digits"),
     "digits, seed preset": Case("digits", {"privacy.stages": "seed"}),
+    "digits, private teacher, epsilon 3 a record": Case("digits-private-teacher"),
+    "digits, private teacher, epsilon 8 a record": Case(
+        "digits-private-teacher", {"teacher.private.epsilon": "8"}
+    ),
     "Fashion-MNIST": Case("fashion-mnist"),
     "MNIST": Case("mnist"),
     "Fashion-MNIST, 2 M answers": Case(
@@ -76,7 +80,8 @@ def measured(case: str, seed: int) -> dict[str, Any]:
     config = load_config(ROOT / "configs" / f"{CASES[case].config}.toml", overrides)
     dataset = data.load(config.data)
     start, spent, progress = _now(), time.process_time(), RunProgress(quiet=True)
-    teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
+    held, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
+    teacher = held.network
     with progress.phase("answers", total=1):
         secret = answers(teacher, pool.images)
     clean = train_student(

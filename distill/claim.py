@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from distill.config import Config
-from distill.config_file import load_config, to_toml
+from distill.config_file import flat, load_config, to_toml
 from distill.durable import PARTIAL, SHARED, remove_drafts, write_text
 from distill.reuse import with_reused
 from distill.usage import UsageError
@@ -50,9 +49,6 @@ def started(folder: Path, config: Config, *, replace: bool = False) -> Iterator[
     Raises:
         UsageError: the directory is in use and may not be replaced, or is no run; another process is at work in it.
     """
-    if _is_helper():
-        yield Claim(folder, config)
-        return
     config = with_reused(config)
     if _in_use(folder):
         _clear(folder, replace=replace)
@@ -94,23 +90,13 @@ def resumed(folder: Path, config: Config | None = None) -> Iterator[Claim]:
 
 def refuse_changes(config: Config | dict[str, Any], earlier: Config | dict[str, Any], *, source: str) -> None:
     """Raises UsageError if two configurations differ; the message names the keys."""
-    ours, theirs = _flat(msgspec.to_builtins(config)), _flat(msgspec.to_builtins(earlier))
+    ours, theirs = flat(msgspec.to_builtins(config)), flat(msgspec.to_builtins(earlier))
     keys = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
     if keys:
         changes = ", ".join(f"{key} ({theirs.get(key)!r} there, {ours.get(key)!r} now)" for key in keys)
         raise UsageError(
             f"Expected the configuration that the run began with, in {source}, got another: {changes}. Undo that, or start a new run."
         )
-
-
-def _is_helper() -> bool:
-    """Whether torchrun started this process to help the first one, which claims the directory and writes to it alone."""
-    return int(os.environ.get("RANK", "0")) > 0
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    sections = {key: value if isinstance(value, dict) else {"": value} for key, value in values.items()}
-    return {f"{s}.{key}".rstrip("."): value for s, keys in sections.items() for key, value in keys.items()}
 
 
 @contextmanager
@@ -127,9 +113,11 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"Expected nobody else at work in {folder}, but another process is.") from None
-        yield
-    if (folder / REPORT).is_file():
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        try:
+            yield
+        finally:
+            if (folder / REPORT).is_file():
+                shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> bool:
@@ -146,8 +134,8 @@ def _in_use(folder: Path) -> bool:
 
 def _used(folder: Path) -> UsageError:
     return UsageError(
-        f"Expected a new or empty directory for the run, got {folder}; choose another with --out, or go on with the run there: "
-        f"labeldp distill --resume {folder}"
+        f"Expected a new or empty directory for the run, got {folder}; choose another with --out, or, if it is an interrupted run, go "
+        f"on with it: labeldp distill --resume {folder}"
     )
 
 

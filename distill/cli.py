@@ -16,6 +16,8 @@ from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
 from distill.data_command import data
+from distill.key_command import key
+from distill.ledger_command import ledger
 from distill.report_command import report
 from labeldp import __version__
 
@@ -35,12 +37,14 @@ app.command(account)
 app.command(audit)
 app.command(data)
 app.command(curve)
+app.command(key)
+app.command(ledger)
 app.command(report)
 
 INSTALL = (
     "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
 )
-_DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
+_DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
 Seed = Annotated[
@@ -123,7 +127,8 @@ def privatize(
     outside: Annotated[str | None, Parameter(help="Of srr: uniform, or other (the default).")] = None,
     item: Annotated[str | None, Parameter(help="Column that names the rows, for --key-file.")] = None,
     key_file: Annotated[
-        Path | None, Parameter(help="File of 32 secret bytes: a rerun gives the same noisy labels.")
+        Path | None,
+        Parameter(help="File of a secret key (labeldp key new FILE): a rerun gives the same noisy labels."),
     ] = None,
     out: Annotated[
         Path | None, Parameter(help="CSV file to write; by default TABLE with .noisy.csv.")
@@ -136,7 +141,7 @@ def privatize(
     import accounting
     import labeldp
     from distill.usage import UsageError
-    from labeldp.tables import privatize_csv
+    from labeldp.tables import privatize_csv, read_key
 
     if mechanism == "srr" and not prior_columns:
         raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
@@ -170,7 +175,7 @@ def privatize(
         classes=names,
         prior_columns=[name.strip() for name in prior_columns.split(",")] if prior_columns else None,
         item=item,
-        source=labeldp.KeyedSource(key_file.read_bytes()) if key_file else None,
+        source=labeldp.KeyedSource(read_key(key_file)) if key_file else None,
     )
     guarantee = noisy.guarantee(unit="label")
     print(

@@ -100,7 +100,7 @@ def comparison_page(runs: list[RunSeen]) -> str:
             results=results(runs),
             differences=differences(runs),
             notes=[f"{run.name}: {text}" for run in runs for text in _notes(run)],
-            words={name: values["privacy"]["plain_words"] for name, values in finished.items()},
+            words=_words(finished),
             accuracy_figure=report_figures.accuracy_against_epsilon(lines) if len(epsilons) > 1 else None,
             time_figure=report_figures.phases_of_runs(
                 {name: values["seconds"] for name, values in finished.items()}
@@ -131,6 +131,14 @@ def accuracy_lines(
     return lines
 
 
+def _words(finished: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """What must stand beside each epsilon, with the runs it is true of."""
+    words: dict[str, list[str]] = {}
+    for name, values in finished.items():
+        words.setdefault(values["privacy"]["plain_words"], []).append(name)
+    return words
+
+
 def _results(run: RunSeen, students: list[str]) -> list[str]:
     stages = str(run.config.get("privacy.stages", ""))
     if run.values is None:
@@ -142,7 +150,10 @@ def _results(run: RunSeen, students: list[str]) -> list[str]:
         else ""
         for name in students
     ]
-    return [stages, *map(_epsilon, values["guarantees"]), *accuracies, f"{values['seconds']['all']:.1f}"]
+    answer, record = map(_epsilon, values["guarantees"])
+    if answer == "none" and values["privacy"]["epsilon_per_answer"] is not None:
+        answer += f" ({accounting.rounded_up(values['privacy']['epsilon_per_answer'])}, void)"
+    return [stages, answer, record, *accuracies, f"{values['seconds']['all']:.1f}"]
 
 
 def _epsilon(guarantee: dict[str, Any]) -> str:

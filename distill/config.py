@@ -11,7 +11,8 @@ from msgspec import Meta, Struct, field
 from labeldp.mechanisms.parameters import checked_epsilon
 
 Positive = Annotated[int, Meta(ge=1)]
-Model = Literal["mlp", "convnet", "convnet-small", "resnet-18", "resnet-34"]
+Model = Literal["mlp", "convnet", "convnet-small", "tanh-convnet", "resnet-18", "resnet-34"]
+TeacherKind = Literal["trained", "private", "file", "module"]
 Stages = Literal["subset+srr", "seed", "rr", "subset", "partition", "clean"]
 
 
@@ -64,27 +65,106 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Teacher(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """Says how the teacher is trained on the real data.
+class PrivateTraining(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says how a teacher of kind "private" is trained by DP-SGD; every value is a constant fixed before the data are looked at.
 
     Args:
-        model: the network, a name that `distill.models.build` knows.
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: peak of the one-cycle schedule.
-        weight_decay: decoupled weight decay of AdamW.
+        epsilon: of one training record, DP-SGD and moment release together.
+        delta: the delta at which epsilon holds.
+        steps: noisy gradient steps.
+        sampling_probability: of each record, in each step.
+        batch_size: what a noisy sum of gradients is divided by; about the probability times the number of records.
+        learning_rate: of stochastic gradient descent.
+        momentum: of the same.
         averaging: decay of the running mean of weights that is returned; 0 returns the last weights.
+        clip: largest norm of one record's gradient.
+        moment_noise: noise multiplier of the moment release; 0 releases no moments.
+        moment_clip: largest norm of one record's vector of moments.
     """
 
+    epsilon: float = 3.0
+    delta: float = 1e-5
+    steps: Positive = 160
+    sampling_probability: float = 0.19
+    batch_size: Positive = 256
+    learning_rate: float = 2.0
+    momentum: float = 0.9
+    averaging: float = 0.9
+    clip: float = 0.1
+    moment_noise: float = 8.0
+    moment_clip: float = 6.0
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            "teacher.private",
+            epsilon=self.epsilon,
+            delta=self.delta,
+            sampling_probability=self.sampling_probability,
+            learning_rate=self.learning_rate,
+            clip=self.clip,
+            moment_clip=self.moment_clip,
+        )
+        _require(self.delta < 1, "teacher.private.delta", "below 1", self.delta)
+        share = self.sampling_probability
+        _require(share <= 1, "teacher.private.sampling_probability", "at most 1", share)
+        for key, value in {"momentum": self.momentum, "averaging": self.averaging}.items():
+            _require(0 <= value < 1, f"teacher.private.{key}", "in [0, 1)", value)
+        _require_weight("teacher.private", moment_noise=self.moment_noise)
+
+
+class Teacher(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Says where the teacher comes from, and how it is trained on the real data.
+
+    Args:
+        kind: "trained" here without protection, "private" (here, by DP-SGD), "file" (weights in `path`) or "module" (your own code).
+        model: the network, a name that `distill.models.build` knows; not of kind "module".
+        epochs, batch_size, learning_rate, weight_decay, averaging: of kind "trained": passes over the training images, images a
+            step, peak of the one-cycle schedule, decoupled weight decay of AdamW, decay of the running mean of weights that is
+            returned (0 returns the last weights).
+        path: of kind "file", a safetensors file.
+        module: of kind "module", FILE.py:FUNCTION; the function takes nothing and returns a torch.nn.Module. The file is executed.
+        certificate: a JSON file that says how private a teacher of kind "file" or "module" is; empty for none.
+        private: of kind "private".
+    """
+
+    kind: TeacherKind = "trained"
     model: Model = "mlp"
     epochs: Positive = 40
     batch_size: Positive = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     averaging: float = 0.0
+    path: str = ""
+    module: str = ""
+    certificate: str = ""
+    private: PrivateTraining = PrivateTraining()
 
     def __post_init__(self) -> None:
+        _require(
+            self.kind in get_args(TeacherKind), "teacher.kind", "trained, private, file or module", self.kind
+        )
         _check_training("teacher", self)
+        for key, kind in {"path": "file", "module": "module"}.items():
+            text = getattr(self, key)
+            wanted = (
+                f"a file, as teacher.kind is {kind}"
+                if self.kind == kind
+                else f"empty unless teacher.kind is {kind}"
+            )
+            _require(bool(text) == (self.kind == kind), f"teacher.{key}", wanted, text)
+        outside = self.kind in ("file", "module")
+        _require(
+            outside or not self.certificate,
+            "teacher.certificate",
+            "empty unless teacher.kind is file or module",
+            self.certificate,
+        )
+        _require(
+            self.kind != "private" or self.model == "tanh-convnet",
+            "teacher.model",
+            "tanh-convnet for a private teacher, because a batch norm mixes records",
+            self.model,
+        )
 
 
 class Student(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -102,8 +182,8 @@ class Student(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 
 def _check_training(section: str, values: Teacher | Student) -> None:
-    models = get_args(Model)
-    _require(values.model in models, f"{section}.model", f"one of {', '.join(models)}", values.model)
+    known = get_args(Model)
+    _require(values.model in known, f"{section}.model", f"one of {', '.join(known)}", values.model)
     _require_positive(
         section, epochs=values.epochs, batch_size=values.batch_size, learning_rate=values.learning_rate
     )
@@ -123,7 +203,7 @@ class Generator(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         learning_rate: of Adam.
         pseudo_label: weight of the cross-entropy to the teacher's own answer.
         entropy: weight of class balance, the negative entropy of the mean prediction.
-        batch_norm: weight of the distance to the teacher's batch-norm statistics.
+        batch_norm: weight of the distance to the teacher's batch-norm statistics, or to its released moments.
         parallel: generators trained at once, which keeps a GPU busy; each looks only at its own images.
     """
 

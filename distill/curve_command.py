@@ -28,7 +28,8 @@ def curve(
     epsilons: Annotated[str, Parameter(help="Of one label, with commas between them.")] = "0.25,0.5,1,2,4,8",
     seeds: Annotated[int, Parameter(help="Seeds of public draws: 0, 1, ...; methods share them.")] = 3,
     epochs: Annotated[
-        int | None, Parameter(help="Passes over the labels; by default the data set's.")
+        str | None,
+        Parameter(help="Passes over the labels, chosen by held-out noisy labels where commas give several."),
     ] = None,
     jobs: Annotated[int, Parameter(help="Processes at once.")] = 1,
     device: Annotated[str, Parameter(help="auto, cpu or a torch device such as cuda.")] = "auto",
@@ -51,12 +52,10 @@ def curve(
     if analytic:
         from distill import analytic_curves
 
-        rows = analytic_curves.curves(_numbers(epsilons), classes)
+        rows = analytic_curves.curves(_numbers("epsilons", epsilons), classes)
         for line in analytic_curves.write(rows, out or Path("runs/curve-analytic")):
             print(line)
         return
-    from msgspec.structs import replace
-
     from distill import curves
     from distill.curve_report import write
 
@@ -66,13 +65,13 @@ def curve(
         raise UsageError(f"Expected --data among {', '.join(curves.RECIPES)}, got {data!r}.")
     recipe = curves.RECIPES[data]
     if epochs is not None:
-        recipe = dataclasses.replace(recipe, student=replace(recipe.student, epochs=epochs))
+        recipe = dataclasses.replace(recipe, epochs=tuple(map(int, _numbers("epochs", epochs))))
     sweep = curves.Sweep(
         data=data,
         directory=directory,
         recipe=recipe,
         methods=tuple(name.strip() for name in mechanisms.split(",")),
-        epsilons=_numbers(epsilons),
+        epsilons=_numbers("epsilons", epsilons),
         seeds=seeds,
         device=device,
     )
@@ -82,8 +81,8 @@ def curve(
         print(line)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(sorted({float(part) for part in text.split(",")}))
     except ValueError:
-        raise UsageError(f"Expected numbers with commas between them for --epsilons, got {text!r}.") from None
+        raise UsageError(f"Expected numbers with commas between them for --{option}, got {text!r}.") from None

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import msgspec
 import torch
+from msgspec.structs import replace
 from scipy.stats import rankdata
 from torch import nn
 
 from distill import config, data
 from distill.config_file import UsageError
 from distill.distortion import shifted
-from distill.label_learning import METHODS, Method, learn
+from distill.label_learning import METHODS, Learner, Method, learn
 from distill.progress import RunProgress
 from distill.student import resolved_device
 from distill.train import accuracy, predict
@@ -38,13 +39,15 @@ class Recipe:
     """How every model of a sweep is trained, whatever the method.
 
     Attributes:
-        student: network, epochs, batch size and the rest.
+        student: network, batch size and the rest.
+        epochs: passes over the labels to choose from, by held-out noisy labels.
         shift: images are moved by up to so many pixels while a model is trained.
         mirrored: whether half of them are mirrored too.
         score: what is drawn: "accuracy", or "auc", the area under the ROC curve of two classes, where one of them is rare.
     """
 
     student: config.Student
+    epochs: tuple[int, ...]
     shift: int = 0
     mirrored: bool = False
     score: Literal["accuracy", "auc"] = "accuracy"
@@ -53,20 +56,32 @@ class Recipe:
         """All of it, as every line of results says it."""
         return {
             **msgspec.to_builtins(self.student),
+            "epochs": list(self.epochs),
             "shift": self.shift,
             "mirrored": self.mirrored,
             "score": self.score,
         }
 
+    def learner(self, *, seed: int, device: torch.device) -> Learner:
+        """Who trains the models of one run."""
+        return Learner(
+            model=self.student.model,
+            settings=tuple(replace(self.student, epochs=epochs) for epochs in self.epochs),
+            distort=shifted(self.shift, mirrored=self.mirrored) if self.shift or self.mirrored else None,
+            seed=seed,
+            device=device,
+            progress=RunProgress(quiet=True),
+        )
 
+
+_CONVNET = config.Student(model="convnet", batch_size=256)
+_ROWS = config.Student(model="mlp", batch_size=256)
 RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(config.Student(model="mlp", epochs=20, batch_size=64), shift=1),
-    "mnist": Recipe(config.Student(model="convnet", epochs=8, batch_size=256), shift=2),
-    "fashion-mnist": Recipe(
-        config.Student(model="convnet", epochs=8, batch_size=256), shift=2, mirrored=True
-    ),
-    "adult": Recipe(config.Student(model="mlp", epochs=5, batch_size=256)),
-    "open-bandit": Recipe(config.Student(model="mlp", epochs=5, batch_size=256), score="auc"),
+    "digits": Recipe(config.Student(model="mlp", batch_size=64), epochs=(10, 30), shift=1),
+    "mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2),
+    "fashion-mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2, mirrored=True),
+    "adult": Recipe(_ROWS, epochs=(2, 6)),
+    "open-bandit": Recipe(_ROWS, epochs=(2, 6), score="auc"),
 }
 """A recipe for each data set of classes; tables are learnt as rows of one pixel each."""
 
@@ -136,20 +151,13 @@ def run_cell(sweep: Sweep, cell: Row) -> Row:
         None if cell["method"] == CLEAN else method_of(cell["method"], cell["epsilon"], dataset.num_classes)
     )
     recipe, start = sweep.recipe, time.perf_counter()
-    learnt = learn(
-        dataset,
-        method,
-        model=recipe.student.model,
-        settings=recipe.student,
-        distort=shifted(recipe.shift, mirrored=recipe.mirrored) if recipe.shift or recipe.mirrored else None,
-        seed=cell["seed"],
-        device=resolved_device(sweep.device),
-        progress=RunProgress(quiet=True),
-    )
+    learner = recipe.learner(seed=cell["seed"], device=resolved_device(sweep.device))
+    learnt = learn(dataset, method, learner)
     return {
         **cell,
         "score": _score(learnt.model, dataset, recipe.score),
         "validation": learnt.validation,
+        "epochs": learnt.settings.epochs,
         "num_classes": dataset.num_classes,
         "test_items": len(dataset.test_labels),
         "seconds": round(time.perf_counter() - start, 2),

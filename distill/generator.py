@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from distill import config, models
+from distill import config, models, statistics
 from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.randomness import stream
 from distill.train import REPORT_EVERY, Phase, Progress, half_precision, pixels
@@ -21,35 +21,27 @@ _REFINE_BATCH = 256
 _MOMENTUM = 0.8
 _STEP = 0.05
 _SMALL = 1e-12
-_NORMALIZING = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @contextmanager
 def discriminator(teacher: nn.Module) -> Iterator[Callable[[Tensor], tuple[Tensor, Tensor]]]:
-    """Lends the teacher as a fixed discriminator: images to (logits, batch-norm distance).
+    """Lends the teacher as a fixed discriminator: images to (logits, distance).
 
-    The distance sums, over the teacher's batch norms, the norms of the differences between a batch's means and
-    variances and the running ones; it is 0 for a teacher without batch norm.
+    The distance is that of the batch's statistics from those the teacher holds of its data, summed over its layers; it is 0
+    for a teacher that has neither batch norms nor released moments.
     On leaving, hooks, gradients and mode are as they were.
     """
     terms: list[Tensor] = []
 
     def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, _NORMALIZING)
-        (values,) = inputs  # (n, channels, ...)
-        others = [0, *range(2, values.ndim)]
-        mean = values.mean(others, keepdim=True)
-        variance = (values - mean).square().mean(others)  # several times faster than torch.var_mean
-        if layer.running_mean is not None and layer.running_var is not None:
-            terms.append((mean.flatten() - layer.running_mean).norm() + (variance - layer.running_var).norm())
+        terms.append(statistics.distance(layer, inputs[0]))
 
     def look(images: Tensor) -> tuple[Tensor, Tensor]:
         terms.clear()
         logits = teacher(images)
         return logits, torch.stack(terms).sum() if terms else logits.new_zeros(())
 
-    norms = [layer for layer in teacher.modules() if isinstance(layer, _NORMALIZING)]
-    hooks = [layer.register_forward_pre_hook(measure) for layer in norms]
+    hooks = [layer.register_forward_pre_hook(measure) for layer in statistics.holders(teacher)]
     trained = [parameter for parameter in teacher.parameters() if parameter.requires_grad]
     was_training = teacher.training
     try:

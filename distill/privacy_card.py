@@ -19,19 +19,26 @@ from labeldp.learning.stages import StagedLabels
 DELTA = 1e-5
 SEEDED = "the noise can be reproduced from a seed"
 CLEAN = "the answers were not randomized"
-COMPOSITION = {
-    "answer": "Every answer entered one mechanism, once. The stages share the pool out by a public random split, and what a later stage "
-    "decides beforehand it learns from the noisy labels of earlier ones alone: epsilons of stages do not add up for one answer, the "
-    "largest counts.",
-    "record": "One training record may move every answer, so answers are composed for it, all of them.",
-}
+ONE_USE = "Every answer entered one mechanism, once."
+STAGES = (
+    "The stages share the pool out by a public random split, and what a later stage decides beforehand it learns from the noisy labels "
+    "of earlier ones alone: epsilons of stages do not add up for one answer, the largest counts."
+)
+ALL_ANSWERS = "One training record may move every answer, so answers are composed for it, all of them."
+TEACHER_ALONE = (
+    "Pool, answers and student see the training records through the teacher alone: its own accesses to them are composed, and answers "
+    "add nothing to those."
+)
 ADJACENCY = {
     "answer": "one answer is replaced by any other class; the pool, its order and all other answers stay",
     "record": "one training record is added or removed, and with it any number of answers may change",
 }
-POOL_IS_NOT_COVERED = (
+POOL_AND_RECORDS = (
     "the pool itself: it was made with the teacher, so its images, and a student trained on them, may reveal training records "
     "or answers"
+)
+POOL_AND_ANSWERS = (
+    "the pool itself, as far as answers go: it was made with the teacher, so its images may reveal some"
 )
 NOT_COVERED = (
     "near-duplicates: images of the pool that resemble each other ask nearly the same question, and a neighbourhood of images has "
@@ -73,11 +80,11 @@ def privacy_statement(
         "guarantees": [answer.to_dict(), record.to_dict()],
         "explained": [answer.explain(num_classes=num_classes), record.explain()],
         "answers": len(released),
-        "epsilon_per_answer": config.privacy.epsilon,
+        "epsilon_per_answer": None if obstacle == CLEAN else config.privacy.epsilon,
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
         "adjacency": ADJACENCY | ({"record": certificate["adjacency"]} if certificate else {}),
-        "composition": COMPOSITION,
+        "composition": {} if obstacle == CLEAN else _composition(transcript, len(released.parts)),
         "randomness": config.privacy.source,
         "sources_of_randomness": _randomness(config, certificate),
         "pool": transcript.pool,
@@ -169,28 +176,37 @@ def _mechanism_line(each: dict[str, Any]) -> str:
     return f"stage {each['stage']}: {each['name']} ({parameters}), {each['answers']:,} answers"
 
 
+def _composition(transcript: accounting.Transcript, num_stages: int) -> dict[str, str]:
+    return {
+        "answer": ONE_USE if num_stages == 1 else f"{ONE_USE} {STAGES}",
+        "record": ALL_ANSWERS if transcript.teacher is None else TEACHER_ALONE,
+    }
+
+
 def _randomness(config: Config, certificate: Mapping[str, Any] | None) -> dict[str, str]:
+    kind = "none" if config.privacy.stages == "clean" else config.privacy.source
     labels = {
+        "none": "none",
         "system": "AES-256 in counter mode under a fresh key of the operating system, kept nowhere",
         "seeded": f"reproducible from the seed {config.seed}; for experiments only",
     }
     sources = {
-        "noise on the labels": labels[config.privacy.source],
+        "noise on the labels": labels[kind],
         "split, pool, weights and order of training": f"public: the seed {config.seed}",
     }
     if certificate:
-        kind = str(certificate.get("randomness", "as its author states"))
+        stated = str(certificate.get("randomness", "as its author states"))
         sources["training of the teacher"] = {
             "system": "samples and noise from a key of the operating system; arithmetic in floating point",
             "seeded": "reproducible from a seed; for experiments only",
-        }.get(kind, kind)
+        }.get(stated, stated)
     return sources
 
 
 def _not_covered(transcript: accounting.Transcript, certificate: Mapping[str, Any] | None) -> list[str]:
     texts: list[str] = [*NOT_COVERED]
-    if transcript.pool != "independent" and transcript.teacher is None:
-        texts.insert(0, POOL_IS_NOT_COVERED)
+    if transcript.pool != "independent":
+        texts.insert(0, POOL_AND_RECORDS if transcript.teacher is None else POOL_AND_ANSWERS)
     if certificate and "not_covered" in certificate:
         texts.append(f"in the teacher's certificate: {certificate['not_covered'].rstrip('.')}")
     return texts

@@ -21,7 +21,7 @@ from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
 from distill.student import final_student, resolved_device, train_student
-from distill.teacher import answers, train_teacher
+from distill.teacher import HeldTeacher, answers, obtain_teacher
 from distill.train import one_hot, predict, train
 from distill.usage import UsageError
 
@@ -81,14 +81,14 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
-    # private: everything up to the answers depends on the training data without protection
+    # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
         take_over(config.pool, private)
         teacher, pool = read_teacher(private, config, dataset), read_pool(private)
         secret = read_answers(private)
     else:
         teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=saved)
-        secret = answers(teacher, pool.images)
+        secret = answers(teacher.network, pool.images)
 
     # the barrier: each answer is read once, by the mechanism of its stage
     released = noisy_answers(
@@ -101,7 +101,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         folder=folder,
     )
     student = final_student(config, pool.images, released, progress=progress, saved=saved)
-    privacy = write_release(folder, config, pool, released, student, dataset)
+    privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = train_student(
@@ -113,7 +113,11 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         saved=saved,
     )
     write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
-    models: dict[str, nn.Module] = {"teacher": teacher, "clean_student": clean, "private_student": student}
+    models: dict[str, nn.Module] = {
+        "teacher": teacher.network,
+        "clean_student": clean,
+        "private_student": student,
+    }
     report = Report(
         config=config,
         predictions={name: predict(model, dataset.test_images) for name, model in models.items()},
@@ -132,18 +136,12 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
 
 def teacher_and_pool(
     config: Config, dataset: data.Dataset, *, progress: RunProgress, saved: Saved
-) -> tuple[nn.Module, Pool]:
-    """Trains the teacher, and makes the pool with it."""
-    teacher = train_teacher(
-        dataset,
-        config.teacher,
-        seed=config.seed,
-        device=resolved_device(config.device),
-        progress=progress,
-        saved=saved,
-    )
+) -> tuple[HeldTeacher, Pool]:
+    """Trains or loads the teacher, and makes the pool with it."""
+    device = resolved_device(config.device)
+    teacher = obtain_teacher(dataset, config, device=device, progress=progress, saved=saved)
     return teacher, build_pool(
-        teacher,
+        teacher.network,
         config.pool,
         config.generator,
         shape=dataset.shape,

@@ -206,10 +206,16 @@ def summary(report: Report) -> list[str]:
     return summary_lines(report.to_dict(), report.folder)
 
 
+def names(values: dict[str, Any]) -> dict[str, str]:
+    """What the models of a run are called; a student of clean answers is not called private."""
+    clean = values["privacy"]["stages"] == "clean"
+    return NAMES | ({"private_student": "student, not private"} if clean else {})
+
+
 def summary_lines(values: dict[str, Any], folder: Path, *, page: Path | None = None) -> list[str]:
     """The lines a person reads about a run, from the values of its report; `page` says where its page lies, if not in the run."""
     lines = [
-        f"{NAMES[name]:<20} {value:7.2%} of {values['num_test_images']} test images"
+        f"{names(values)[name]:<20} {value:7.2%} of {values['num_test_images']} test images"
         for name, value in values["accuracy"].items()
     ]
     for guarantee in values["guarantees"]:

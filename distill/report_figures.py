@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 COLOURS = {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73", "grey": "#8a8a8a"}
 BLUE, ORANGE, GREEN, GREY = COLOURS.values()
 INK = "#010203"
-MORE = ("#56b4e9", "#e69f00", "#cc79a7", "#b8a800")
+MORE = ("#cc79a7", "#e69f00", "#9673d0", "#b8a800")
 CYCLE = (BLUE, ORANGE, GREEN, *MORE, GREY)
 STYLE: Any = {
     "font.size": 10,
@@ -28,6 +28,9 @@ STYLE: Any = {
     "svg.hashsalt": "labeldp",
     "axes.spines.top": False,
     "axes.spines.right": False,
+}
+ON_PAGE: Any = {
+    **STYLE,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
@@ -37,13 +40,15 @@ STYLE: Any = {
     "ytick.labelsize": 9,
     "axes.labelsize": 9,
 }
-WIDE, NARROW = 5.4, 2.4  # inches: a whole column of the page, or half of it
+WIDE, NARROW = 4.7, 2.4  # inches: a whole column of the page, or half of it
+LARGEST_IMAGE = 0.5
+MOST_COLUMNS = 20
 MOST_CELLS_WITH_NUMBERS = 12
 
 
 def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_test_images: int) -> str:
     """Bars of accuracies (name, share, interval); the last one, which is private, stands out."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(WIDE, 0.42 * len(values) + 0.65)
         for row, (_, value, (low, high)) in enumerate(values):
             colour = BLUE if row == len(values) - 1 else GREY
@@ -60,19 +65,20 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
 
 
 def pool_samples(images: list[np.ndarray]) -> str:
-    """Images of the pool (n, C, H, W), one column for each class."""
+    """Images of the pool (n, C, H, W), one column for each of the first classes."""
+    images = images[:MOST_COLUMNS]
     rows = max(map(len, images))
-    channels, height, width = next(column.shape[1:] for column in images if len(column))
-    sheet = np.zeros(
-        (rows * (height + 1), len(images) * (width + 1), 4), dtype=np.uint8
-    )  # clear between images
+    channels, height, width = next((column.shape[1:] for column in images if len(column)), (1, 1, 1))
+    size = (rows * (height + 1), len(images) * (width + 1), 4)
+    sheet = np.full(size, 128, dtype=np.uint8)  # half clear between images, on light and dark pages
     for column, stack in enumerate(images):
         for row, image in enumerate(stack):
             place = sheet[row * (height + 1) :, column * (width + 1) :][:height, :width]
             place[..., :3] = image.transpose(1, 2, 0) if channels == 3 else image[0][..., None]
             place[..., 3] = 255
-    with mpl.rc_context(STYLE):
-        figure, axes = _figure(WIDE, WIDE * sheet.shape[0] / sheet.shape[1] + 0.2)
+    with mpl.rc_context(ON_PAGE):
+        across = min(WIDE, LARGEST_IMAGE * len(images))
+        figure, axes = _figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.2)
         axes.imshow(sheet, interpolation="none")
         axes.set_xticks(
             [(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in range(len(images))]
@@ -85,7 +91,7 @@ def pool_samples(images: list[np.ndarray]) -> str:
 
 def curve(points: list[list[float]], *, title: str, label: str) -> str:
     """One figure of one phase of training."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(NARROW, 1.7)
         axes.plot(*np.array(points).T, color=BLUE, linewidth=1.3, marker="." if len(points) < 3 else "")
         axes.set(title=title, xlabel="step", ylabel="loss (nats)" if label == "loss" else label)
@@ -100,7 +106,7 @@ def confusion(counts: list[list[int]]) -> str:
     paint = np.zeros((*table.shape, 4))
     paint[..., :3] = to_rgb(BLUE)
     paint[..., 3] = 0.65 * np.sqrt(share)  # the root lets rare confusions be seen
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(3.6, 3.6)
         axes.imshow(paint, interpolation="none")
         if len(table) <= MOST_CELLS_WITH_NUMBERS:
@@ -122,7 +128,7 @@ def reliability(calibration: dict[str, Any]) -> str:
     confidence, accuracy, images = (
         np.array([each[k] for each in bins]) for k in ("confidence", "accuracy", "images")
     )
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(3.1, 3.1)
         axes.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle="--")
         axes.vlines(100 * confidence, 100 * confidence, 100 * accuracy, color=ORANGE, linewidth=1.5)
@@ -142,7 +148,7 @@ def reliability(calibration: dict[str, Any]) -> str:
 def candidate_sizes(sizes: list[int]) -> str:
     """How many items were answered among how many candidates."""
     share = 100 * np.array(sizes) / sum(sizes)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(WIDE, 2.0)
         axes.bar(range(1, len(sizes) + 1), share, color=[ORANGE, *[BLUE] * (len(sizes) - 1)], width=0.7)
         if len(sizes) <= MOST_CELLS_WITH_NUMBERS:
@@ -159,7 +165,7 @@ def wall_times(seconds: dict[str, float]) -> str:
     """Wall time of each phase."""
     names = [name for name in seconds if name != "all"]
     values = [seconds[name] for name in names]
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(WIDE, 0.3 * len(names) + 0.6)
         axes.barh(names, values, color=GREEN, height=0.62)
         for row, value in enumerate(values):
@@ -173,7 +179,7 @@ def wall_times(seconds: dict[str, float]) -> str:
 
 def accuracy_against_epsilon(lines: dict[str, list[tuple[float, float, tuple[float, float]]]]) -> str:
     """Accuracy against epsilon per answer, with intervals (epsilon, share, interval); a line through the means of each label scheme."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(WIDE, 3.2)
         for colour, (name, points) in zip(CYCLE * len(lines), lines.items(), strict=False):
             for epsilon, value, (low, high) in points:
@@ -196,7 +202,7 @@ def accuracy_against_epsilon(lines: dict[str, list[tuple[float, float, tuple[flo
 def phases_of_runs(seconds: dict[str, dict[str, float]]) -> str:
     """Wall time of each run, by phase."""
     phases = list(dict.fromkeys(name for times in seconds.values() for name in times if name != "all"))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(ON_PAGE):
         figure, axes = _figure(WIDE, 0.36 * len(seconds) + 1.2)
         left = np.zeros(len(seconds))
         for colour, phase in zip(CYCLE * len(phases), phases, strict=False):

@@ -9,12 +9,12 @@ import numpy as np
 import accounting
 from distill import report_figures
 from distill.privacy_card import in_words
-from distill.report import NAMES, warnings
+from distill.report import names, warnings
 
 PRIORS = {
     "procedural": "random smooth shapes with textures",
-    "refined": "such images moved along the teacher's gradient",
     "strokes": "thick smooth curves",
+    "refined": "images of such kinds moved along the teacher's gradient",
 }
 
 
@@ -25,7 +25,7 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
         values: of its report.json.
         images: of the pool, for each class the ones to show; None where they are not at hand.
     """
-    config = values["config"]
+    config, called = values["config"], names(values)
     shown = images is not None and any(map(len, images))
     return (
         environment()
@@ -40,15 +40,16 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
             priors=[text for source, text in PRIORS.items() if source in values["pool"]],
             accuracy_figure=report_figures.accuracies(
                 [
-                    (NAMES[name], value, values["accuracy_interval"][name])
+                    (called[name], value, values["accuracy_interval"][name])
                     for name, value in values["accuracy"].items()
                 ],
                 values["num_test_images"],
             ),
+            most_columns=report_figures.MOST_COLUMNS,
             pool_figure=report_figures.pool_samples(images) if images is not None and shown else None,
             tests=[
                 (
-                    NAMES[name],
+                    called[name],
                     report_figures.confusion(values["confusion"][name]),
                     report_figures.reliability(values["calibration"][name]),
                 )
@@ -103,8 +104,9 @@ def epsilon_in_words(values: dict[str, Any]) -> str:
 
 def _tiles(values: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What is read first: for each tile a name, a large figure and small words."""
+    called = names(values)
     students = [
-        (NAMES[name], percent(values["accuracy"][name]), interval(values["accuracy_interval"][name]))
+        (called[name], percent(values["accuracy"][name]), interval(values["accuracy_interval"][name]))
         for name in reversed(values["accuracy"])
     ]
     guarantees = [

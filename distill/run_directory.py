@@ -12,6 +12,7 @@ from torch import nn
 
 import accounting
 from distill import models
+from distill.certificate import Certificate
 from distill.claim import PRIVATE
 from distill.config import Config
 from distill.data import Dataset
@@ -20,6 +21,7 @@ from distill.pool import Pool, from_tensors, to_tensors
 from distill.privacy_card import privacy_card, privacy_statement
 from distill.reuse import earlier_releases, with_earlier_releases
 from distill.student import resolved_device
+from distill.teacher import HeldTeacher, same_network
 from distill.tensor_files import read_tensors, write_tensors
 from distill.train import predict
 from labeldp.learning.stages import StagedLabels
@@ -30,29 +32,27 @@ STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
 
 
 def write_private(
-    folder: Path, *, teacher: nn.Module, clean_student: nn.Module, pool: Pool, answers: np.ndarray
+    folder: Path, *, teacher: HeldTeacher, clean_student: nn.Module, pool: Pool, answers: np.ndarray
 ) -> None:
     """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again."""
     write_tensors(folder / CLEAN_STUDENT, clean_student.state_dict())
-    for name, tensors in {
-        TEACHER: teacher.state_dict(),
-        POOL: to_tensors(pool),
-        ANSWERS: {"answers": torch.from_numpy(answers)},
-    }.items():
+    certificate = teacher.certificate and teacher.certificate.to_dict()
+    for name, tensors, description in (
+        (TEACHER, teacher.network.state_dict(), {"certificate": certificate}),
+        (POOL, to_tensors(pool), {"made_with_teacher": pool.made_with_teacher}),
+        (ANSWERS, {"answers": torch.from_numpy(answers)}, {}),
+    ):
         if not (folder / name).exists():
-            write_tensors(folder / name, tensors, {"made_with_teacher": pool.made_with_teacher})
+            write_tensors(folder / name, tensors, description)
 
 
-def read_teacher(folder: Path, config: Config, dataset: Dataset) -> nn.Module:
-    """The teacher in a private directory, in eval mode."""
-    model = models.build(
-        config.teacher.model,
-        shape=dataset.shape,
-        num_classes=dataset.num_classes,
-        generator=torch.Generator(),
-    )
-    model.load_state_dict(read_tensors(folder / TEACHER)[0])
-    return model.to(resolved_device(config.device)).eval()
+def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
+    """The teacher in a private directory, with its certificate."""
+    weights, description = read_tensors(folder / TEACHER)
+    network = same_network(dataset, config)
+    network.load_state_dict(weights)
+    certificate = description["certificate"] and Certificate.from_dict(description["certificate"])
+    return HeldTeacher(network.to(resolved_device(config.device)).eval(), certificate)
 
 
 def read_pool(folder: Path) -> Pool:
@@ -67,7 +67,14 @@ def read_answers(folder: Path) -> np.ndarray:
 
 
 def write_release(
-    folder: Path, config: Config, pool: Pool, released: StagedLabels, student: nn.Module, dataset: Dataset
+    folder: Path,
+    config: Config,
+    pool: Pool,
+    released: StagedLabels,
+    student: nn.Module,
+    dataset: Dataset,
+    *,
+    certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
 
@@ -82,9 +89,15 @@ def write_release(
         "num_classes": dataset.num_classes,
     }
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
-    transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
+    transcript = accounting.Transcript(
+        [released.event],
+        about="teacher",
+        teacher=certificate.event if certificate else None,
+        pool=provenance,
+    )
+    card = certificate.to_dict() if certificate else None
     privacy = with_earlier_releases(
-        privacy_statement(config, transcript, released=released, pool=pool),
+        privacy_statement(config, transcript, released=released, pool=pool, certificate=card),
         transcript,
         earlier_releases(folder / PRIVATE),
     )
@@ -92,6 +105,8 @@ def write_release(
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
     else:
         write_tensors(release / STUDENT, student.state_dict(), description, mode=SHARED)
+    if card:
+        write_text(release / "teacher_certificate.json", _json(card), mode=SHARED)
     write_text(release / "transcript.json", _json(transcript.to_dict()), mode=SHARED)
     write_text(release / "privacy.json", _json(privacy), mode=SHARED)
     write_text(release / "PRIVACY.md", privacy_card(privacy), mode=SHARED)

@@ -110,7 +110,7 @@ def train(
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if average is not None:
         parts["average"] = average
-    step = _restore(checkpoint.state, parts, generator)
+    step = _restore(checkpoint.state, parts)
     if step == steps:
         return _laid_out(model, torch.contiguous_format).eval()
     if (distort is not None or mixup) and ranks.several():
@@ -119,11 +119,12 @@ def train(
         )
     ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator, checkpoint.state)
     images = images.to(device)
-    before, batches = generator.get_state(), ()  # an epoch's order is drawn again from the state before it
+    epoch = _Epoch(len(images), steps // settings.epochs, generator, device)
+    if checkpoint.state is not None:
+        epoch.put_back(checkpoint.state["epoch"])
     while step < steps:
-        checkpoint.offer(lambda: _state(step, parts, before))  # noqa: B023  it is called now or never
-        batches = batches or _order(len(images), steps // settings.epochs, generator, device)
-        batch = batches[step % len(batches)]
+        checkpoint.offer(lambda: _state(step, parts, epoch))  # noqa: B023  it is called now or never
+        batch = epoch.batch(step)
         part = ranks.share(batch)
         inputs = pixels(images[part])
         if distort is not None:
@@ -135,17 +136,15 @@ def train(
         optimizer.step()
         schedule.step()
         if average is not None:
-            _follow(average, model, settings.averaging)
+            follow(average, model, settings.averaging)
         # Reading the loss waits for the device, so it is read seldom.
         phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
         step += 1
-        if step % len(batches) == 0:
-            before, batches = generator.get_state(), ()
     if average is not None:
         model.load_state_dict(average.state_dict())
     ranks.average_statistics(model)
     _laid_out(model, torch.contiguous_format)
-    checkpoint.finish(_state(steps, {"model": model}, before))
+    checkpoint.finish(_state(steps, {"model": model}))
     return model.eval()
 
 
@@ -179,24 +178,60 @@ def half_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _order(n: int, batches: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, ...]:
-    """The items of one epoch in random order, batch by batch."""
-    return torch.randperm(n, generator=generator).to(device).tensor_split(batches)
+class _Epoch:
+    """The order of the items in the present pass over them, batch by batch."""
+
+    def __init__(self, n: int, num_batches: int, generator: torch.Generator, device: torch.device) -> None:
+        self._n, self._num_batches, self._generator, self._device = n, num_batches, generator, device
+        self._draw()
+
+    def _draw(self) -> None:
+        self._before = self._generator.get_state()
+        order = torch.randperm(self._n, generator=self._generator)
+        self._batches = order.to(self._device).tensor_split(self._num_batches)
+        self._fresh = True
+
+    def batch(self, step: int) -> Tensor:
+        """The items of a step; a new order is drawn when the one before is used up."""
+        if step % self._num_batches == 0 and not self._fresh:
+            self._draw()
+        self._fresh = False
+        return self._batches[step % self._num_batches]
+
+    def state(self) -> State:
+        """Where the generator stood before it drew this order, and where it stands now: others may draw from it too."""
+        return {"before": self._before, "now": self._generator.get_state(), "fresh": self._fresh}
+
+    def put_back(self, state: State) -> None:
+        self._generator.set_state(state["before"])
+        self._draw()
+        self._generator.set_state(state["now"])
+        self._fresh = state["fresh"]
 
 
-def _state(step: int, parts: Mapping[str, Any], before: Tensor) -> State:
-    """What training needs to go on: the state of every part, and of the generator before the order of this epoch was drawn."""
-    return {"step": step, "order": before, "parts": {name: part.state_dict() for name, part in parts.items()}}
+def _state(step: int, parts: Mapping[str, Any], epoch: _Epoch | None = None) -> State:
+    """What training needs to go on; a finished one leaves its model alone."""
+    going_on = {} if epoch is None else {"epoch": epoch.state()}
+    return {"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}, **going_on}
 
 
-def _restore(state: State | None, parts: Mapping[str, Any], generator: torch.Generator) -> int:
-    """Puts every part back and returns the step to go on from; a finished training has only the model's part."""
+def _restore(state: State | None, parts: Mapping[str, Any]) -> int:
+    """Puts every part back and returns the step to go on from."""
     if state is None:
         return 0
     for name, values in state["parts"].items():
         parts[name].load_state_dict(values)
-    generator.set_state(state["order"])
+    if "optimizer" in state["parts"]:
+        _lay_out_like_parameters(parts["optimizer"])
     return state["step"]
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Gives restored moments the strides of their parameters: fused steps walk through both as they lie in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _optimizer(
@@ -252,7 +287,7 @@ def _log_likelihood(likelihood: Tensor | np.ndarray, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the running mean of weights and batch-norm statistics one step towards the model."""
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():

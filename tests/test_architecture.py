@@ -97,7 +97,16 @@ def test_only_the_training_layer_imports_torch() -> None:
     for path, room in FILES:
         names = {name.split(".")[0] for name in imports(path.read_text())}
         if room != "distill" and path.name != "torch_kernels.py":
-            assert not names & {"torch", "opacus", "matplotlib", "sklearn"}, path
+            assert not names & {"torch", "opacus", "matplotlib"}, path
+
+
+def test_only_its_estimators_import_scikit_learn() -> None:
+    users = {
+        path.stem
+        for path, room in FILES
+        if room != "distill" and "sklearn" in {name.split(".")[0] for name in imports(path.read_text())}
+    }
+    assert users == {"sklearn", "sklearn_regressor", "sklearn_release", "sklearn_rounds"}
 
 
 def test_only_the_kernels_import_numba() -> None:
@@ -123,6 +132,7 @@ def loaded_by(code: str) -> set[str]:
         "import accounting",
         "import labeldp; labeldp.privatize(labeldp.RandomizedResponse(1.0, 3), [0, 1, 2])",
         "import labeldp.testing",
+        "from labeldp.tables import Ledger, charge, new_key, privatize_csv",
         "import distill, distill.cli",
     ],
 )
@@ -138,7 +148,7 @@ def test_heavy_imports_would_be_seen() -> None:
     assert "scipy" in loaded_by("import scipy.stats")
 
 
-@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"]])
+@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"], ["report"]])
 def test_help_comes_without_torch(verb: list[str]) -> None:
     code = f"from distill.cli import app\napp({[*verb, '--help']!r}, exit_on_error=False)"
     assert not loaded_by(code) & set(HEAVY)
@@ -148,9 +158,10 @@ def test_public_names_exist_and_are_documented() -> None:
     import accounting
     import distill
     import labeldp
+    import labeldp.tables
     import labeldp.testing
 
-    for module in (accounting, labeldp, labeldp.testing, distill):
+    for module in (accounting, labeldp, labeldp.tables, labeldp.testing, distill):
         for name in module.__all__:
             value = getattr(module, name)
             assert not isinstance(value, type | FunctionType) or value.__doc__, f"{module.__name__}.{name}"

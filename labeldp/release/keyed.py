@@ -21,7 +21,12 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from labeldp.mechanisms import ALL, Mechanism, Plan
 
 BLOCK = 16
-_SAMPLER = "labeldp keyed noise 1"
+SAMPLER = "labeldp keyed noise 1"
+"""Names the code that turns words into answers. Whoever changes what any mechanism answers to given words gives it another number:
+the same words under two laws would be one noise in two releases."""
+
+_PLANS = "labeldp keyed plans 1"
+_FINGERPRINT = b"labeldp key fingerprint 1"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,22 +142,54 @@ class KeyedSource:
         per_item = count // max(1, len(state))
         return words.reshape(len(state), -1)[:, :per_item].reshape(-1)
 
+    @property
+    def fingerprint(self) -> str:
+        """The key's public name, see `key_fingerprint`."""
+        return key_fingerprint(self._key)
+
+    def release_digest(self, mechanism: Mechanism, items: Items, plan: Plan, plans: int | None = None) -> str:
+        """The public name of a release, 64 hex digits: equal where nothing that noise depends on differs, but labels.
+
+        Items are part of it where they have candidates of their own, or where `plans` lists them.
+
+        Args:
+            mechanism: what answers.
+            items: the numbers of the items, or of some of them.
+            plan: what was decided about these items.
+            plans: the sum of `plan_digest` over all parts of the release; by default the release has this one part.
+
+        Privacy: a function of public values and of the key's fingerprint.
+        """
+        context = described(mechanism, items, plan, self.epoch)
+        if plans is None:
+            plans = self.plan_digest(mechanism, items, plan)
+        told = json.dumps([context, self.fingerprint, f"{plans % 2**128:032x}"], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def plan_digest(self, mechanism: Mechanism, items: Items, plan: Plan, *, listed: bool = False) -> int:
+        """A digest below 2^128 of which item has which candidates; 0 where every item has all classes, unless they are listed.
+
+        It does not depend on the order of the items, and digests of parts add up to that of the whole, modulo 2^128.
+
+        Args:
+            listed: for a unit that other items cost something too, a record: items are then part of the digest in any case.
+        """
+        if plan.unrestricted and not listed:
+            return 0
+        encrypt = self._encryption({**described(mechanism, items, plan, self.epoch), "sampler": _PLANS})
+        state = encrypt(items.blocks)
+        for block in _plan_blocks(plan):
+            state = encrypt(state ^ block)
+        quarters = state.view("<u4").sum(axis=0, dtype=np.uint64).tolist()
+        return sum(quarter << 32 * place for place, quarter in enumerate(quarters)) % 2**128
+
     def _cipher(self, context: Context) -> Any:
         """AES-256 under the subkey of everything that is the same for all items: every word of another context is independent."""
         assert context.items is not None
-        if type(context.mechanism) not in ALL:  # the law is described by name and parameters
-            raise TypeError(
-                f"Expected a mechanism of labeldp with a KeyedSource, got {type(context.mechanism).__name__}."
-            )
-        described = {
-            "sampler": _SAMPLER,
-            "mechanism": type(context.mechanism).__name__,
-            "parameters": asdict(context.mechanism),  # pyright: ignore[reportArgumentType, reportCallIssue]
-            "items": context.items.kind,
-            "epoch": self.epoch,
-            "planned": [context.plan.candidates is not None, context.plan.blocks is not None],
-        }
-        subkey = hmac.digest(self._key, json.dumps(described, sort_keys=True).encode(), "sha256")
+        return self._encryption(described(context.mechanism, context.items, context.plan, self.epoch))
+
+    def _encryption(self, context: dict[str, Any]) -> Any:
+        subkey = hmac.digest(self._key, json.dumps(context, sort_keys=True).encode(), "sha256")
         encryptor = Cipher(AES(subkey), ECB()).encryptor()
 
         def encrypt(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -168,6 +205,34 @@ class KeyedSource:
         raise TypeError(
             "A KeyedSource cannot be copied or pickled: it holds a secret key. Make another one from the key."
         )
+
+
+def described(mechanism: Mechanism, items: Items, plan: Plan, epoch: str) -> dict[str, Any]:
+    """Everything public that the noise of all items depends on alike; the subkey is made from it, and the name in a ledger.
+
+    Raises:
+        TypeError: the law is not told by name and parameters.
+    """
+    if type(mechanism) not in ALL:
+        raise TypeError(
+            f"Expected a mechanism of labeldp with a KeyedSource, got {type(mechanism).__name__}."
+        )
+    return {
+        "sampler": SAMPLER,
+        "mechanism": type(mechanism).__name__,
+        "parameters": asdict(mechanism),  # pyright: ignore[reportArgumentType, reportCallIssue]
+        "items": items.kind,
+        "epoch": epoch,
+        "planned": [plan.candidates is not None, plan.blocks is not None],
+    }
+
+
+def key_fingerprint(key: bytes) -> str:
+    """The public name of a key: 32 hex digits, 128 bits of a pseudo-random function of a constant.
+
+    Privacy: it says nothing of the key or of any noise; it tests no guess of a label, only of the key itself.
+    """
+    return hmac.digest(key, _FINGERPRINT, "sha256")[:16].hex()
 
 
 def item_blocks(items: object, num_items: int) -> Items:

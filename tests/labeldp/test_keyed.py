@@ -1,6 +1,7 @@
 """Keyed noise: the same release again is the same, and any other release has noise of its own."""
 
 import copy
+import hashlib
 import hmac
 import json
 import pickle
@@ -15,7 +16,7 @@ from scipy import stats
 
 import labeldp
 from labeldp.release import sampling
-from labeldp.release.keyed import Context, item_blocks
+from labeldp.release.keyed import SAMPLER, Context, item_blocks
 
 KEY = bytes(range(32))
 N = 4000
@@ -298,3 +299,81 @@ def test_stages_rerun_alike() -> None:
     )
     for a, b in zip(one.parts, two.parts, strict=True):
         np.testing.assert_array_equal(a.values, b.values)
+
+
+# The name of a release, for a ledger
+
+
+def digest(mechanism, prior=PRIOR, items=ITEMS, key=KEY, epoch="", plans=None) -> str:
+    names = item_blocks(items, len(items))
+    plan = mechanism.plan(prior, len(items))
+    return labeldp.KeyedSource(key, epoch=epoch).release_digest(mechanism, names, plan, plans)
+
+
+def test_the_name_of_a_release_changes_with_all_that_its_noise_depends_on() -> None:
+    srr = labeldp.SelectiveRandomizedResponse
+    base = srr(1.0, 5, size=2)
+    swapped = PRIOR.copy()
+    swapped[0] = 1 - (PRIOR[0] >= np.sort(PRIOR[0])[-2])  # what was no candidate is one
+    names = {
+        "the release": digest(base),
+        "another key": digest(base, key=bytes(32)),
+        "another epoch": digest(base, epoch="2027"),
+        "a nearly equal epsilon": digest(srr(1.0 + 2**-52, 5, size=2)),
+        "another size": digest(srr(1.0, 5, size=3)),
+        "another mechanism": digest(labeldp.RandomizedResponse(1.0, 5)),
+        "texts": digest(base, items=TEXTS),
+        "other candidates of one item": digest(base, prior=swapped),
+        "candidates of other items": digest(base, prior=PRIOR[::-1]),
+        "other items": digest(base, items=ITEMS + 20 * N),
+        "fewer items": digest(base, prior=PRIOR[1:], items=ITEMS[1:]),
+    }
+    assert len(set(names.values())) == len(names)
+    assert all(len(name) == 64 for name in names.values())
+
+
+@each_mechanism
+def test_the_name_of_a_release_is_that_of_its_rerun_in_any_order_and_any_parts(mechanism) -> None:
+    source, order = labeldp.KeyedSource(KEY), np.random.default_rng(3).permutation(N)
+    assert digest(mechanism, PRIOR[order], ITEMS[order]) == digest(mechanism)
+    total = 0
+    for rows in np.array_split(order, 7):
+        part = mechanism.plan(PRIOR[rows], len(rows))
+        total += source.plan_digest(mechanism, item_blocks(ITEMS[rows], len(rows)), part)
+    assert digest(mechanism, plans=total) == digest(mechanism)
+
+
+def test_without_candidates_the_items_are_no_part_of_the_name() -> None:
+    """A label has the same answer in all of them: more items or fewer cost it nothing."""
+    mechanism = labeldp.RandomizedResponse(1.0, 5)
+    assert digest(mechanism, None, ITEMS[:5]) == digest(mechanism, None, ITEMS + 20 * N)
+
+
+def test_digests_of_plans_add_up_as_numbers() -> None:
+    """Against a sum over single items, which carries where 32 bits overflow."""
+    mechanism, source = labeldp.SelectiveRandomizedResponse(1.0, 5, size=2), labeldp.KeyedSource(KEY)
+    plan, items = mechanism.plan(PRIOR, N), item_blocks(ITEMS, N)
+    single = [source.plan_digest(mechanism, items[i : i + 1], plan[i : i + 1]) for i in range(300)]
+    assert sum(single) % 2**128 == source.plan_digest(mechanism, items[:300], plan[:300])
+    assert len(set(single)) == 300
+    assert 2**127 < max(single) < 2**128
+
+
+PUBLISHED = [
+    "c33a190a2d35c48c",
+    "364b350a6920c33d",
+    "166ffda1ac8f493c",
+    "ffdf6c1219a575da",
+    "555e45dae76afac0",
+    "7ced0b2743aefabe",
+]
+
+
+@pytest.mark.parametrize(("mechanism", "expected"), list(zip(MECHANISMS, PUBLISHED, strict=True)), ids=str)
+def test_answers_are_those_that_were_published(mechanism, expected) -> None:
+    """Whoever changes what a mechanism answers to given words changes SAMPLER too, and then these digests."""
+    numbers = np.arange(500)
+    prior = (numbers[:, None] * 7 + np.arange(5) ** 2 * 3) % 11
+    values = released(mechanism, numbers % 5, prior, numbers)
+    found = hashlib.sha256(np.ascontiguousarray(values).astype("<i8").tobytes()).hexdigest()[:16]
+    assert (SAMPLER, found) == ("labeldp keyed noise 1", expected)
