@@ -16,7 +16,9 @@ CONFIDENCE = 0.95
 
 def write(rows: list[Row], folder: Path) -> list[str]:
     """Writes curve.png, curve.svg and curve.md; returns the lines a person reads."""
-    png, svg = curve_figures.draw(rows, folder)
+    drawn, (png, svg) = curve_figures.draw(rows), (folder / "curve.png", folder / "curve.svg")
+    for path in (png, svg):
+        curve_figures.save(drawn, path)
     table, said = table_of(rows), comparisons(rows)
     spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
     notes = [
