@@ -131,7 +131,7 @@ def machine() -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as a Markdown table: mean and range over seeds; the time is that of one run at one epsilon."""
+    """The results as a Markdown table: mean and range over seeds in percent; the time is that of one run at one epsilon."""
     epsilons = [f"{epsilon:g}" for epsilon in EPSILONS]
     titles = ["run", "answers", "teacher", *(f"epsilon {e}" for e in epsilons), "clean labels", "time"]
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
@@ -146,7 +146,7 @@ def table(results: list[dict[str, Any]]) -> str:
                 for e in epsilons
             ),
             _spread([run["clean_student"] for run in runs]),
-            f"{statistics.median(run['seconds'] for run in runs):.0f} s",
+            f"{_median(runs, 'seconds')} s, {_median(runs, 'cpu_seconds')} s of CPU",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -162,6 +162,10 @@ def shares(results: list[dict[str, Any]]) -> str:
             f"{result['case']}: " + ", ".join(f"{name} {part:.0f} %" for name, part in parts.items())
         )
     return "\n".join(lines)
+
+
+def _median(runs: list[dict[str, Any]], key: str) -> str:
+    return f"{statistics.median(run[key] for run in runs):.0f}"
 
 
 def _spread(values: list[float]) -> str:
