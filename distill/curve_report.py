@@ -20,11 +20,9 @@ def write(rows: list[Row], folder: Path) -> list[str]:
     for path in (png, svg):
         curve_figures.save(drawn, path)
     table, said = table_of(rows), comparisons(rows)
-    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
     notes = [
         f"{len(rows)} runs. Scores are of the last model, on test items that decided nothing.",
-        f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for each "
-        f"label{', and the ceiling everything' if any(row['method'] == CLEAN for row in rows) else ''}.",
+        _cost(rows),
         *(["What seeds and test items support at 95 %, all comparisons together:", *said] if said else []),
     ]
     page = folder / "curve.md"
@@ -32,6 +30,22 @@ def write(rows: list[Row], folder: Path) -> list[str]:
         "\n\n".join([table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
     )
     return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {folder / 'runs.jsonl'}"]
+
+
+def _cost(rows: list[Row]) -> str:
+    """What all runs of a sweep would cost together, if their data were private."""
+    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
+    ceiling = ", and the ceiling everything" if any(row["method"] == CLEAN for row in rows) else ""
+    if rows[0]["unit"] == "label":
+        return (
+            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
+            f"each label{ceiling}."
+        )
+    seeds = len({row["seed"] for row in rows})
+    return (
+        f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
+        f"answer{ceiling}. None of this is a guarantee about training records."
+    )
 
 
 def table_of(rows: list[Row]) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import torch
@@ -32,6 +32,22 @@ CLEAN = "clean"
 
 Row = dict[str, Any]
 Scores = dict[str, dict[float, list[float]]]
+
+
+class Grid(Protocol):
+    """A grid of runs."""
+
+    def cells(self) -> Iterator[Row]:
+        """What identifies each run."""
+        ...
+
+    def check(self) -> None:
+        """Refuses what no run could do, before the first one."""
+        ...
+
+    def run_cell(self, cell: Row) -> Row:
+        """Runs one, and returns it with its score."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,37 @@ class Sweep:
                         "recipe": self.recipe.to_dict(),
                     }
 
+    def check(self) -> None:
+        """Refuses what no run could do.
+
+        Raises:
+            UsageError: an unknown method, or data that are missing or damaged.
+        """
+        try:
+            dataset = loaded(self.data, self.directory)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        for name in self.methods:
+            if name != CLEAN:
+                method_of(name, max(self.epsilons), dataset.num_classes)
+
+    def run_cell(self, cell: Row) -> Row:
+        """Runs one cell, and returns it with its score on the test items, its validation score and its time."""
+        torch.set_num_threads(1)  # one process for each core
+        start, dataset, name = time.perf_counter(), loaded(self.data, self.directory), cell["method"]
+        method = None if name == CLEAN else method_of(name, cell["epsilon"], dataset.num_classes)
+        learner = self.recipe.learner(seed=cell["seed"], device=resolved_device(self.device))
+        learnt = learn(dataset, method, learner)
+        return {
+            **cell,
+            "score": _score(learnt.model, dataset, self.recipe.score),
+            "validation": learnt.validation,
+            "epochs": learnt.settings.epochs,
+            "num_classes": dataset.num_classes,
+            "test_items": len(dataset.test_labels),
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+
 
 def method_of(name: str, epsilon: float, num_classes: int) -> Method:
     """The method of that name; `module:name` is a function of epsilon and K that makes a mechanism, or a method.
@@ -141,27 +188,6 @@ def method_of(name: str, epsilon: float, num_classes: int) -> Method:
     except (ImportError, AttributeError) as error:
         raise UsageError(f"Expected a function at {name}: {error}") from None
     return made if isinstance(made, Method) else Method((Stage(made, 1.0),))
-
-
-def run_cell(sweep: Sweep, cell: Row) -> Row:
-    """Runs one cell, and returns it with its score on the test items, its validation score and its time."""
-    torch.set_num_threads(1)  # one process for each core
-    dataset = loaded(sweep.data, sweep.directory)
-    method = (
-        None if cell["method"] == CLEAN else method_of(cell["method"], cell["epsilon"], dataset.num_classes)
-    )
-    recipe, start = sweep.recipe, time.perf_counter()
-    learner = recipe.learner(seed=cell["seed"], device=resolved_device(sweep.device))
-    learnt = learn(dataset, method, learner)
-    return {
-        **cell,
-        "score": _score(learnt.model, dataset, recipe.score),
-        "validation": learnt.validation,
-        "epochs": learnt.settings.epochs,
-        "num_classes": dataset.num_classes,
-        "test_items": len(dataset.test_labels),
-        "seconds": round(time.perf_counter() - start, 2),
-    }
 
 
 def loaded(name: str, directory: str = "") -> data.Dataset:
@@ -197,7 +223,7 @@ def _score(model: nn.Module, dataset: data.Dataset, score: str) -> float:
     return float((ranks - n * (n + 1) / 2) / (n * (len(right) - n)))
 
 
-def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
+def run(sweep: Grid, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
     """Runs what the file of JSON lines does not hold yet, writing each run when it is done; returns all of the sweep's runs.
 
     Args:
@@ -209,13 +235,7 @@ def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list
     Raises:
         UsageError: an unknown method, or data that are missing or damaged: before the first run.
     """
-    try:
-        dataset = loaded(sweep.data, sweep.directory)
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-    for name in sweep.methods:
-        if name != CLEAN:
-            method_of(name, max(sweep.epsilons), dataset.num_classes)
+    sweep.check()
     known = {_key(row): row for row in read_rows(file)}
     missing = [cell for cell in sweep.cells() if _key(cell) not in known]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -242,12 +262,12 @@ def read_rows(file: Path) -> list[Row]:
     return rows
 
 
-def _results(sweep: Sweep, cells: list[Row], jobs: int) -> Iterator[Row]:
+def _results(sweep: Grid, cells: list[Row], jobs: int) -> Iterator[Row]:
     if jobs == 1 or len(cells) < 2:
-        yield from (run_cell(sweep, cell) for cell in cells)
+        yield from (sweep.run_cell(cell) for cell in cells)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures: list[Future[Row]] = [pool.submit(run_cell, sweep, cell) for cell in cells]
+        futures: list[Future[Row]] = [pool.submit(sweep.run_cell, cell) for cell in cells]
         try:
             for future in as_completed(futures):
                 yield future.result()

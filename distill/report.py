@@ -134,10 +134,10 @@ def rows_per_bank_image(pool: Pool) -> dict[str, float] | None:
 
     Variations of one image ask nearly the same question: a guarantee about one answer does not cover them together.
     """
-    bank: np.ndarray | None = getattr(pool, "bank", None)
-    if bank is None or not (bank >= 0).any():
+    varied = pool.bank[pool.bank >= 0]
+    if not len(varied):
         return None
-    rows = np.unique(bank[bank >= 0], return_counts=True)[1]
+    rows = np.unique(varied, return_counts=True)[1]
     return {"images": len(rows), "mean": float(rows.mean()), "largest": int(rows.max())}
 
 

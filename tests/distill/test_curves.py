@@ -128,10 +128,8 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:4]) + lines[4][:30])  # killed while it wrote the fifth
     asked = []
-    from distill import curves
-
-    original = curves.run_cell
-    monkeypatch.setattr(curves, "run_cell", lambda sweep, cell: asked.append(cell) or original(sweep, cell))
+    original = Sweep.run_cell
+    monkeypatch.setattr(Sweep, "run_cell", lambda sweep, cell: asked.append(cell) or original(sweep, cell))
     again = run(SWEEP, file, quiet=True)
     assert len(asked) == 2
     assert [r["score"] for r in again if r["method"] == "clean"] == [

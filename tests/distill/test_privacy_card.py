@@ -48,10 +48,15 @@ def statement(*, source=None, made_with_teacher=True, certificate=None, clean=Fa
         pool="made with the teacher" if made_with_teacher else "independent",
     )
     images = torch.zeros(NUM_ITEMS, 1, 2, 2, dtype=torch.uint8)
-    fields = {"bank": np.full(NUM_ITEMS, -1)} if "bank" in Pool.__dataclass_fields__ else {}
     sources = ("trajectory", "procedural")
     origin = np.full(NUM_ITEMS, 0 if made_with_teacher else 1)
-    pool = Pool(images, origin=origin, sources=sources, made_with_teacher=made_with_teacher, **fields)
+    pool = Pool(
+        images,
+        origin=origin,
+        sources=sources,
+        made_with_teacher=made_with_teacher,
+        bank=np.full(NUM_ITEMS, -1),
+    )
     if clean:  # the word alone must do, whatever the transcript says
         config = msgspec.structs.replace(
             config, privacy=SimpleNamespace(**msgspec.to_builtins(config.privacy) | {"stages": "clean"})
