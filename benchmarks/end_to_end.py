@@ -48,7 +48,10 @@ class Case:
 
 CASES = {
     "digits": Case("digits"),
-    "digits, seed preset": Case("digits", {"privacy.stages": "seed"}),
+    # passes and batch of both were chosen on held-out training images at epsilon 0.5, from 4 x 256 and 3 x 512
+    "digits, seed preset": Case(
+        "digits", {"privacy.stages": "seed", "student.epochs": "3", "student.batch_size": "512"}
+    ),
     "digits, private teacher, epsilon 3 a record": Case("digits-private-teacher"),
     "digits, private teacher, epsilon 8 a record": Case(
         "digits-private-teacher", {"teacher.private.epsilon": "8"}
