@@ -74,7 +74,7 @@ def privatize_csv(
     if isinstance(source, KeyedSource):  # one epoch is one column with its classes in one order
         source = source.within(json.dumps([label, *classes]))
     columns = [label, *(prior_columns or ()), *([item] if item else ())]
-    with _opened(table) as (header, rows):
+    with opened(table) as (header, rows):
         if f"{label}_noisy" in header:
             raise ValueError(f"Expected no column {label}_noisy in {table}, found one.")
         picked = _picked(table, header, rows, columns)
@@ -86,7 +86,7 @@ def privatize_csv(
         dir=out.parent, prefix=".labeldp-"
     ) as folder:  # nothing stays behind if it fails
         partial, partial_release = Path(folder) / "table", Path(folder) / "release"
-        with _opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
+        with opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
             _write(file, header, rows, label, _texts(noisy, classes))
         noisy.save(partial_release)
         partial_release.replace(release_path)
@@ -95,7 +95,7 @@ def privatize_csv(
 
 
 @contextmanager
-def _opened(table: Path) -> Generator[tuple[list[str], Iterator[list[str]]]]:
+def opened(table: Path) -> Generator[tuple[list[str], Iterator[list[str]]]]:
     """The header and the rows of a table."""
     if not table.is_file():
         raise FileNotFoundError(f"Expected a CSV file, found none at {table}.")
