@@ -304,4 +304,4 @@ def _plan_blocks(plan: Plan) -> npt.NDArray[np.uint8]:
         return np.empty((0, plan.num_items, BLOCK), dtype=np.uint8)
     packed = np.concatenate(parts, axis=1)
     padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % BLOCK)))
-    return padded.reshape(plan.num_items, -1, BLOCK).swapaxes(0, 1)
+    return padded.reshape(plan.num_items, padded.shape[1] // BLOCK, BLOCK).swapaxes(0, 1)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from labeldp.tables.manifest import noisy_labels_of as noisy_labels_of
     from labeldp.tables.memory import Released as Released
     from labeldp.tables.memory import privatize as privatize
+    from labeldp.tables.verify import Verification as Verification
 
 _HOME = {
     "Balance": "ledger",
@@ -33,6 +34,7 @@ _HOME = {
     "Manifest": "manifest",
     "Receipt": "ledger",
     "Released": "memory",
+    "Verification": "verify",
     "charge": "charging",
     "destroy_key": "key_file",
     "fingerprint": "key_file",

@@ -146,7 +146,7 @@ def released(batch: pa.RecordBatch, job: Job, source: Source) -> NoisyLabels:
     items = names_of(batch, job.columns.item) if job.columns.item else None
     return privatize(
         job.mechanism,
-        _numbers(column, job),
+        label_numbers(column, job),
         prior=_prior_of(batch, job),
         source=source_for(job, column.type, source),
         items=items,  # pyright: ignore[reportArgumentType]
@@ -203,7 +203,7 @@ def _lists(sets: npt.NDArray[np.bool_], classes: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), classes.take(members))
 
 
-def _numbers(column: pa.Array, job: Job) -> npt.NDArray[Any]:
+def label_numbers(column: pa.Array, job: Job) -> npt.NDArray[Any]:
     """Labels as the numbers that the mechanism reads; what they are is told by no error."""
     values, columns = plain(column), job.columns
     if pa.types.is_floating(values.type):
@@ -211,7 +211,7 @@ def _numbers(column: pa.Array, job: Job) -> npt.NDArray[Any]:
     if job.on_grid:
         if values.null_count:
             _refuse(job, null=True)
-        return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     classes = class_values(column.type, job)
     numbers = pc.index_in(values, value_set=classes)
     if columns.missing is not None:

@@ -6,15 +6,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from io import BufferedRandom
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 import accounting
-
-from labeldp.release import KeyedSource, Source, SystemSource
+from labeldp.release import Source, SystemSource
 from labeldp.tables.arrow_job import check_schema, output_schema, released, source_for, with_answers
 from labeldp.tables.job import Job
 from labeldp.tables.ledger import Ledger
@@ -128,7 +128,7 @@ class _Run:
     files: list[OutputFile]
     parts: list[Survey]
 
-    def release(self, piece: Piece, file: BinaryIO) -> None:
+    def release(self, piece: Piece, file: BufferedRandom) -> None:
         """Writes the noisy labels of one file."""
         before = len(self.parts)
         piece.table.write(file, output_schema(piece.table.schema, self.job), self._batches(piece))
@@ -212,7 +212,7 @@ def _label_type(pieces: list[Piece], job: Job) -> pa.DataType:
 def _public(pieces: list[Piece], job: Job, progress: Progress | None) -> Iterator[pa.RecordBatch]:
     """Reads the public columns of all files; the column of labels is not touched."""
     known = [piece.table.rows for piece in pieces]
-    done, total = 0, sum(rows or 0 for rows in known) if None not in known else 0
+    done, total = 0, 0 if min(known) < 0 else sum(known)
     for piece in pieces:
         for batch in piece.table.batches(job.columns.public):
             yield batch
@@ -231,7 +231,9 @@ def _kept(folder: Path | None, release: str | None) -> dict[str, OutputFile]:
         return {}
     folder.mkdir(exist_ok=True)
     note = folder / UNFINISHED
-    told = json.loads(note.read_text()) if note.is_file() else {"release": None, "files": []}
+    told: dict[str, Any] = {"release": None, "files": []}
+    if note.is_file():
+        told = json.loads(note.read_text())
     files = {file["name"]: OutputFile(**file) for file in told["files"]}
     ours = {UNFINISHED, *files, *(file.name for file in folder.glob(".*.partial"))}
     others = [file.name for file in folder.iterdir() if file.name not in ours]

@@ -3,7 +3,7 @@
 """A table in memory: any kind that speaks Arrow goes in, the same kind comes out, without its true labels."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -119,10 +119,10 @@ def _as_arrow(table: Any, job: Job) -> tuple[Any, pa.Table]:
         return None, table
     frame = nw.from_native(table, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
-        names = [
-            name for name in dict.fromkeys((*job.columns.public, job.columns.label)) if name in frame.columns
-        ]
-        arrow: pa.Table = frame.select(names).to_arrow()
+        needed = dict.fromkeys((*job.columns.public, job.columns.label))
+        arrow = _converted(
+            lambda: frame.select([name for name in needed if name in frame.columns]).to_arrow()
+        )
         new = (job.columns.noisy, job.columns.candidates, job.columns.blocks)
         for name in new:
             if name in frame.columns:
@@ -135,7 +135,17 @@ def _as_arrow(table: Any, job: Job) -> tuple[Any, pa.Table]:
         raise TypeError(
             f"Expected a table that speaks Arrow, such as a data frame of pandas or polars, got {type(table).__name__}{hint}."
         )
-    return None, pa.table(table)
+    return None, _converted(lambda: pa.table(table))
+
+
+def _converted(convert: Callable[[], pa.Table]) -> pa.Table:
+    """A table as Arrow; what a value said that could not be converted is not passed on: it may be a label."""
+    try:
+        return convert()
+    except (pa.ArrowException, ValueError, TypeError):
+        raise TypeError(
+            "Expected columns whose values are of one type each, got one that Arrow does not hold; give them one type first."
+        ) from None
 
 
 def _as_given(table: Any, frame: Any, arrow: pa.Table, new: pa.Table, job: Job) -> Any:

@@ -25,8 +25,8 @@ class TableFile(Protocol):
 
     path: Path
     schema: pa.Schema
-    rows: int | None
-    """How many, where that is known without reading it."""
+    rows: int
+    """How many; -1 where that takes reading it."""
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Its rows in order, some of its columns or all; at least one batch."""
@@ -63,6 +63,7 @@ class ParquetTable:
         try:
             with pq.ParquetFile(path) as file:
                 self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
+                self.metadata: dict[bytes, bytes] = file.metadata.metadata or {}
         except pa.ArrowException:
             raise ValueError(
                 f"Expected a Parquet file at {path}, got something else or a damaged one."
@@ -94,7 +95,7 @@ class CsvTable:
     """A CSV file in UTF-8 with a header line; every column is one of texts, so that what is not touched stays as it is."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, None
+        self.path, self.rows = path, -1
         with opened(path) as (header, _):
             self.schema = pa.schema([pa.field(name, pa.string()) for name in header])
 

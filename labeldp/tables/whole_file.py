@@ -5,12 +5,12 @@ import hashlib
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(place: Path) -> Generator[BinaryIO]:
+def whole_file(place: Path) -> Generator[BufferedRandom]:
     """A file that takes its name when the block is left without an error, and is gone otherwise.
 
     What a killed process left of it is overwritten. Two processes cannot write it at once.
