@@ -71,7 +71,7 @@ def privatize(
     """
     columns = Columns(
         label,
-        None if classes is None else tuple(classes),
+        classes,  # pyright: ignore[reportArgumentType] - any sequence becomes a tuple
         item=item,
         prior=tuple(prior or ()),
         person=person,
