@@ -15,6 +15,8 @@ HEAVY = (
     "matplotlib",
     "hypothesis",
     "pyarrow",
+    "narwhals",
+    "pyspark",
     "sklearn",
     "scipy",
     "jinja2",

@@ -21,6 +21,9 @@ MOST_COUNTS = 64
 
 CHUNK_ROWS = 2**17
 
+STRETCHES = 16
+"""Into how many stretches of the grid, equally likely without a label, the coordinates of vectors are counted."""
+
 Cells = list[tuple[str, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]]
 
 
@@ -79,16 +82,19 @@ def _binomial(
 
 
 def _vectors(noisy: NoisyLabels, labels: npt.NDArray[np.integer]) -> str | None:
-    """Compares the mean of every coordinate, among the items of every class, with its law."""
+    """Counts coordinates by stretches of the grid, the labels' own and others, for every coordinate."""
     mechanism: Any = noisy.mechanism
-    moments, K = _moments(mechanism), noisy.mechanism.num_classes
-    sums = _sums(mechanism.indicators(noisy.values), labels, K)
-    totals = np.bincount(labels, minlength=K)[:, None]
-    same = np.eye(K, dtype=np.bool_)
-    mean = totals * (moments.other_mean + moments.gap * same)
-    variance = totals * np.where(same, moments.own_variance, moments.other_variance)
-    points = mechanism.points
-    return _bernstein(sums, mean, variance, float(points[-1] - points[0]))
+    law: npt.NDArray[np.float64] = mechanism.coordinate_law()
+    stretch = np.minimum((np.cumsum(law[0]) * STRETCHES).astype(np.int64), STRETCHES - 1)
+    inside = np.stack([np.bincount(stretch, weights=row, minlength=STRETCHES) for row in law])
+    places = stretch[np.searchsorted(mechanism.points, noisy.values)]
+    counts: list[npt.NDArray[Any]] = []
+    for coordinate, column in enumerate(places.T):
+        own = labels == coordinate
+        counts += [np.bincount(column[rows], minlength=STRETCHES) for rows in (~own, own)]
+    stacked = np.stack(counts)
+    totals: npt.NDArray[Any] = stacked.sum(axis=1)
+    return _binomial(stacked, totals, np.tile(inside, (places.shape[1], 1)))
 
 
 def _coins(noisy: NoisyLabels, labels: npt.NDArray[np.integer]) -> str | None:
@@ -101,7 +107,7 @@ def _coins(noisy: NoisyLabels, labels: npt.NDArray[np.integer]) -> str | None:
             seen[place] += (noisy.values[rows] == values).sum()
             mean[place] += probability.sum()
             variance[place] += (probability * (1 - probability)).sum()
-    return _bernstein(seen, mean, variance, 1.0)
+    return _bernstein(seen, mean, variance)
 
 
 def _laws(
@@ -124,12 +130,10 @@ def _laws(
         yield 1 + output, values, mechanism.likelihood(values, plan)[here, own] * possible
 
 
-def _bernstein(
-    seen: npt.NDArray[Any], mean: npt.NDArray[Any], variance: npt.NDArray[Any], width: float
-) -> str | None:
-    """Compares sums of independent terms, each within `width` of its mean, with their means."""
+def _bernstein(seen: npt.NDArray[Any], mean: npt.NDArray[Any], variance: npt.NDArray[Any]) -> str | None:
+    """Compares counts of independent coins with their means."""
     room = math.log(2 * seen.size / ALARM)
-    most = width * room / 3 + np.sqrt((width * room / 3) ** 2 + 2 * variance * room)
+    most = room / 3 + np.sqrt((room / 3) ** 2 + 2 * variance * room)
     far = np.abs(seen - mean) > most + 1e-9 * (np.abs(mean) + 1)
     if not far.any():
         return None
@@ -140,6 +144,6 @@ def _bernstein(
 
 
 def _sums(values: npt.NDArray[Any], labels: npt.NDArray[np.integer], num_classes: int) -> npt.NDArray[Any]:
-    """Sums of the rows of values among the items of every class, (K, K)."""
+    """How many items of every class have each class in their sets, (K, K)."""
     columns = [np.bincount(labels, weights=column, minlength=num_classes) for column in values.T]
-    return np.rint(np.stack(columns, axis=1)) if values.dtype == np.bool_ else np.stack(columns, axis=1)
+    return np.rint(np.stack(columns, axis=1))

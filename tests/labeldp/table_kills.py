@@ -77,7 +77,11 @@ def main() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     contents.add(hashlib.sha256(out.read_bytes()).hexdigest())
-    found |= {"contents": len(contents), "charges": charges(folder), "files": sorted(os.listdir(folder))}
+    found |= {
+        "contents": len(contents),
+        "charges": charges(folder),
+        "files": sorted(path.name for path in folder.iterdir()),
+    }
     print(json.dumps(found))
 
 

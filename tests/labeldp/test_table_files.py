@@ -3,7 +3,6 @@
 import csv
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -205,7 +204,7 @@ def test_a_failure_leaves_nothing_and_no_label_in_its_message(tmp_path) -> None:
         with pytest.raises(ValueError, match="none of them") as caught:
             privatize_file(tmp_path / f"in.{name}", tmp_path / f"out.{name}", RR, source=keyed())
         assert "ebola" not in str(caught.value)
-    assert sorted(os.listdir(tmp_path)) == ["in.csv", "in.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "in.parquet"]
 
 
 def test_the_ledger_is_charged_before_a_label_is_read_and_once(parquet, folder, tmp_path, ledger) -> None:
@@ -246,7 +245,7 @@ def test_a_folder_goes_on_where_it_was_stopped(folder, tmp_path) -> None:
     out = tmp_path / "out"
     with pytest.raises(Killed):
         privatize_file(folder, out, RR, source=keyed(), progress=stopped(4))
-    assert sorted(os.listdir(out)) == ["0.parquet", "1.parquet", "_unfinished.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["0.parquet", "1.parquet", "_unfinished.json"]
     first = (out / "0.parquet").stat().st_ino
     with pytest.raises(FileExistsError, match="pays again"):
         privatize_file(folder, out, RR)  # without the key
@@ -278,7 +277,7 @@ def test_an_output_is_written_by_one_process_and_what_another_left_is_overwritte
         with pytest.raises(BlockingIOError, match="alone"), whole_file(place):
             pass
     assert place.read_bytes() == b"whole"
-    assert os.listdir(tmp_path) == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with partial_name(place).open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError), whole_file(place):
@@ -317,12 +316,12 @@ def test_bad_files_are_refused_and_nothing_is_written(name: str, tmp_path) -> No
     (tmp_path / "mixed" / "b.csv").write_text("id,y\n")
     pq.write_table(TABLE, tmp_path / "schemas" / "a.parquet")
     pq.write_table(TABLE.drop_columns(["town"]), tmp_path / "schemas" / "b.parquet")
-    before = sorted(os.listdir(tmp_path))
+    before = sorted(path.name for path in tmp_path.iterdir())
     path, out, word = BAD[name]
     with pytest.raises((ValueError, OSError), match=word) as caught:
         privatize_file(path(tmp_path), tmp_path / out, RR, source=keyed())
     assert "measles" not in str(caught.value).replace("y=measles", "")
-    assert [entry for entry in sorted(os.listdir(tmp_path)) if entry != "out"] == before
+    assert [entry for entry in sorted(file.name for file in tmp_path.iterdir()) if entry != "out"] == before
 
 
 def test_an_empty_table_is_released_too(tmp_path) -> None:
