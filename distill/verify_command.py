@@ -28,7 +28,7 @@ def verify(
     the true labels, and whether the noise follows its law: sound noise fails with a probability of 1e-6 at most.
     """
     from labeldp.tables import Ledger, Manifest, manifest_path
-    from labeldp.tables.verify import verify as verified
+    from labeldp.tables.verification import verify as verified
 
     with ExitStack() as stack:
         opened = stack.enter_context(Ledger(ledger, read_only=True)) if ledger else None

@@ -4,6 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labeldp.tables.arrow_job import noisy_batch as noisy_batch
+    from labeldp.tables.arrow_job import source_for as source_for
     from labeldp.tables.charging import charge as charge
     from labeldp.tables.csv_file import privatize_csv as privatize_csv
     from labeldp.tables.files import manifest_path as manifest_path
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
     from labeldp.tables.ledger import Receipt as Receipt
     from labeldp.tables.manifest import Manifest as Manifest
     from labeldp.tables.manifest import likelihood as likelihood
+    from labeldp.tables.manifest import manifest_of as manifest_of
     from labeldp.tables.manifest import noisy_labels_of as noisy_labels_of
     from labeldp.tables.memory import Released as Released
     from labeldp.tables.memory import privatize as privatize
-    from labeldp.tables.verify import Verification as Verification
+    from labeldp.tables.surveys import Survey as Survey
+    from labeldp.tables.surveys import survey as survey
+    from labeldp.tables.verification import Verification as Verification
+    from labeldp.tables.verification import verify as verify
 
 _HOME = {
     "Balance": "ledger",
@@ -34,18 +40,24 @@ _HOME = {
     "Manifest": "manifest",
     "Receipt": "ledger",
     "Released": "memory",
-    "Verification": "verify",
+    "Survey": "surveys",
+    "Verification": "verification",
     "charge": "charging",
     "destroy_key": "key_file",
     "fingerprint": "key_file",
     "likelihood": "manifest",
+    "manifest_of": "manifest",
     "manifest_path": "files",
     "new_key": "key_file",
+    "noisy_batch": "arrow_job",
     "noisy_labels_of": "manifest",
     "privatize": "memory",
     "privatize_csv": "csv_file",
     "privatize_file": "files",
     "read_key": "key_file",
+    "source_for": "arrow_job",
+    "survey": "surveys",
+    "verify": "verification",
 }
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -205,25 +205,42 @@ def _lists(sets: npt.NDArray[np.bool_], classes: pa.Array) -> pa.Array:
 
 def label_numbers(column: pa.Array, job: Job) -> npt.NDArray[Any]:
     """Labels as the numbers that the mechanism reads; what they are is told by no error."""
-    values, columns = plain(column), job.columns
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     if job.on_grid:
+        values = _without_nan(plain(column))
         if values.null_count:
             _refuse(job, null=True)
         return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     classes = class_values(column.type, job)
-    numbers = pc.index_in(values, value_set=classes)
-    if columns.missing is not None:
-        place = pa.scalar(_place(columns.missing, job), pa.int32())
-        numbers = pc.if_else(pc.is_null(values), place, numbers)
-    if columns.unknown is not None:
-        place = pa.scalar(_place(columns.unknown, job), pa.int32())
-        numbers = pc.if_else(pc.and_(pc.is_valid(values), pc.is_null(numbers)), place, numbers)
-    if numbers.null_count:
-        _refuse(job, null=columns.missing is None and values.null_count > 0)
-    smallest = np.min_scalar_type(len(classes) - 1)
-    return numbers.to_numpy(zero_copy_only=False).astype(smallest)
+    if pa.types.is_dictionary(column.type):  # its few values are looked up, not its rows
+        codes = np.append(_codes(plain(column.dictionary), classes), _NULL)
+        places = column.indices.cast(pa.int64()).fill_null(len(codes) - 1)
+        numbers = codes[places.to_numpy(zero_copy_only=False)]
+    else:
+        numbers = _codes(plain(column), classes)
+    for code, value in ((_NULL, job.columns.missing), (_OTHER, job.columns.unknown)):
+        if value is not None:
+            numbers[numbers == code] = _place(value, job)
+    if (numbers < 0).any():
+        _refuse(job, null=bool((numbers == _NULL).any()))
+    return numbers.astype(np.min_scalar_type(len(classes) - 1))
+
+
+_NULL, _OTHER = -1, -2
+
+
+def _codes(values: pa.Array, classes: pa.Array) -> npt.NDArray[np.int32]:
+    """The places of values among the classes, or one of the two codes above."""
+    values = _without_nan(values)
+    codes = pc.fill_null(pc.index_in(values, value_set=classes), _OTHER)
+    if values.null_count:
+        codes = pc.if_else(pc.is_null(values), pa.scalar(_NULL, pa.int32()), codes)
+    return codes.to_numpy(zero_copy_only=False).copy()
+
+
+def _without_nan(values: pa.Array) -> pa.Array:
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
 def _place(value: object, job: Job) -> int:

@@ -19,7 +19,7 @@ from labeldp.tables.arrow_job import check_schema, output_schema, released, sour
 from labeldp.tables.job import Job
 from labeldp.tables.ledger import Ledger
 from labeldp.tables.manifest import Manifest, OutputFile, manifest_of
-from labeldp.tables.survey import Survey, survey, survey_of, whole
+from labeldp.tables.surveys import Survey, survey, survey_of, whole
 from labeldp.tables.table_files import TableFile, table_file
 from labeldp.tables.whole_file import sha256, whole_file
 
@@ -142,7 +142,7 @@ class _Run:
         self.files.append(OutputFile(piece.out.name, rows, hashlib.file_digest(file, "sha256").hexdigest()))
 
     def _batches(self, piece: Piece) -> Iterator[pa.RecordBatch]:
-        for batch in piece.table.batches():
+        for batch in piece.table.batches(encoded=self.job.columns.label):
             noisy = released(batch, self.job, self.source)
             event = noisy.event.event if isinstance(noisy.event, accounting.Seeded) else noisy.event
             assert isinstance(event, accounting.Disjoint)

@@ -86,7 +86,9 @@ def _vectors(noisy: NoisyLabels, labels: npt.NDArray[np.integer]) -> str | None:
     mechanism: Any = noisy.mechanism
     law: npt.NDArray[np.float64] = mechanism.coordinate_law()
     stretch = np.minimum((np.cumsum(law[0]) * STRETCHES).astype(np.int64), STRETCHES - 1)
-    inside = np.stack([np.bincount(stretch, weights=row, minlength=STRETCHES) for row in law])
+    inside: npt.NDArray[Any] = np.stack(
+        [np.bincount(stretch, weights=row, minlength=STRETCHES) for row in law]
+    )
     places = stretch[np.searchsorted(mechanism.points, noisy.values)]
     counts: list[npt.NDArray[Any]] = []
     for coordinate, column in enumerate(places.T):

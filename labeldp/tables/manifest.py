@@ -18,7 +18,7 @@ from labeldp.release import KeyedSource, NoisyLabels, Source
 from labeldp.tables.job import Job
 from labeldp.tables.ledger import Receipt
 from labeldp.tables.read_back import noisy_labels
-from labeldp.tables.survey import Survey
+from labeldp.tables.surveys import Survey
 
 FORMAT = "labeldp tables 1"
 

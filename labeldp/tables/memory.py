@@ -15,7 +15,7 @@ from labeldp.tables.arrow_job import check_schema, new_columns, released, source
 from labeldp.tables.job import Class, Columns, Job
 from labeldp.tables.ledger import Ledger
 from labeldp.tables.manifest import Manifest, manifest_of
-from labeldp.tables.survey import survey
+from labeldp.tables.surveys import survey
 
 BATCH_ROWS = 2**20
 

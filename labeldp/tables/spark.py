@@ -25,7 +25,7 @@ from labeldp.tables.key_file import read_key
 from labeldp.tables.ledger import Ledger
 from labeldp.tables.manifest import manifest_of
 from labeldp.tables.memory import Released
-from labeldp.tables.survey import Survey, survey_of, whole
+from labeldp.tables.surveys import Survey, survey_of, whole
 
 
 def privatize(

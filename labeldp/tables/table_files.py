@@ -28,8 +28,15 @@ class TableFile(Protocol):
     rows: int
     """How many; -1 where that takes reading it."""
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Its rows in order, some of its columns or all; at least one batch."""
+    def batches(
+        self, columns: Sequence[str] | None = None, *, encoded: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Its rows in order, some of its columns or all; at least one batch.
+
+        Args:
+            columns: which, in this order.
+            encoded: a column that may come as a dictionary, where that is less work.
+        """
         ...
 
     def write(self, file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
@@ -69,11 +76,14 @@ class ParquetTable:
                 f"Expected a Parquet file at {path}, got something else or a damaged one."
             ) from None
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, *, encoded: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Its rows in order."""
         names = self.schema.names if columns is None else list(columns)
+        texts = encoded is not None and pa.types.is_string(self.schema.field(encoded).type)
         count = 0
-        with pq.ParquetFile(self.path) as file:
+        with pq.ParquetFile(self.path, read_dictionary=[encoded] if texts else None) as file:
             if not names:  # nothing but how many rows there are
                 yield from (_nothing(file.metadata.row_group(i).num_rows) for i in range(file.num_row_groups))
                 count = file.num_row_groups
@@ -99,7 +109,9 @@ class CsvTable:
         with opened(path) as (header, _):
             self.schema = pa.schema([pa.field(name, pa.string()) for name in header])
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, *, encoded: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Its rows in order."""
         names = self.schema.names if columns is None else list(columns)
         count = 0

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import labeldp
-from labeldp.tables import Columns, Job, Ledger, privatize_file, survey, table_files
+from labeldp.tables import Columns, Job, Ledger, privatize_file, surveys, table_files
 
 KEY = bytes(range(32))
 CLASSES = ("flu", "cold", "measles")
@@ -46,7 +46,7 @@ def main() -> None:
     with Ledger(folder / "ledger.sqlite") as ledger:
         ledger.set_cap("d", 1.0, unit="label")
     if "--late-charge" in sys.argv:
-        survey.Survey.charge = lambda *_, **__: None  # type: ignore
+        surveys.Survey.charge = lambda *_, **__: None  # type: ignore
     out, partial = folder / "out.parquet", folder / ".out.parquet.partial"
     found = {"killed": 0, "uncharged": 0, "left over": 0, "whole": 0}
     contents = set()

@@ -13,7 +13,7 @@ import labeldp
 from labeldp.tables import Columns, Job, Ledger, Manifest, law_check, privatize_file
 from labeldp.tables.copies import tells
 from labeldp.tables.law_check import law_problem
-from labeldp.tables.verify import verify
+from labeldp.tables.verification import verify
 
 N, K = 4000, 4
 CLASSES = ("flu", "cold", "measles", "none")

@@ -25,7 +25,7 @@ from labeldp.tables import (
     privatize,
 )
 from labeldp.tables.arrow_job import noisy_batch, output_schema, source_for
-from labeldp.tables.survey import Increasing, Names, survey
+from labeldp.tables.surveys import Increasing, Names, survey
 
 KEY = bytes(range(32))
 N, K = 3000, 4
@@ -253,6 +253,10 @@ def test_null_and_unknown_labels_are_refused_or_have_a_class_of_their_own() -> N
     sure = labeldp.RandomizedResponse(79.0, K)
     result = released(table, sure, missing="none", unknown="cold").table
     assert result["y_noisy"].to_pylist() == ["flu", "none", "cold", "none"]
+    coded = pa.DictionaryArray.from_arrays(pa.array([0, None, 1, 3, 2]), pa.array(["flu", "ebola", None, "none"]))
+    five = TABLE[:5].set_column(1, "y", coded)  # null by its index and by its value
+    result = released(five, sure, missing="none", unknown="cold").table
+    assert result["y_noisy"].to_pylist() == ["flu", "none", "cold", "none", "none"]
     with pytest.raises(ValueError, match="null"):
         released(table, sure, unknown="cold")
     with pytest.raises(ValueError, match="none of them"):
