@@ -19,7 +19,7 @@ else
   CPU_WHEELS := --no-deps --torch-backend cpu
 endif
 
-.PHONY: install demo test test-slow lint docs bench mutation clean
+.PHONY: install demo test test-slow lint docs bench mutation mutation-full clean
 
 install: $(STAMP)-$(TORCH)
 $(STAMP)-$(TORCH): pyproject.toml Makefile
@@ -58,17 +58,21 @@ lint: $(STAMP)-test-extra $(STAMP)-lint-extra
 docs: $(STAMP)-docs-extra
 	@$(BIN)/zensical build --clean --strict
 
-# MUTANTS: names of mutants to try, by default all of them (an hour or so)
+# ARGS="--workers 8" takes more cores, ARGS=--survivors tries again what survived last time
 mutation: $(STAMP)-test-extra $(STAMP)-mutation-extra
-	@OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
-	@$(BIN)/mutmut results
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutation $(ARGS)
+
+mutation-full: $(STAMP)-test-extra $(STAMP)-mutation-extra
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutation --all $(ARGS)
 
 bench: $(STAMP)-fast-extra
 	@$(BIN)/python -m benchmarks.end_to_end
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.mechanism_curves
 	@$(BIN)/python -m benchmarks.audit_power
+	@$(BIN)/python -m benchmarks.ledger
 	@$(BIN)/python -m benchmarks.accounting_speed
+	@$(BIN)/python -m benchmarks.utility_curves
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis mutants

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from accounting import arguments
-from accounting.events import PoissonSubsampledGaussian, RandomizedResponse
+from accounting.composition import compose
+from accounting.events import (
+    EventLike,
+    PoissonSubsampledGaussian,
+    RandomizedResponse,
+    Repeated,
+    Sequence,
+    as_event,
+)
 from accounting.numerics.rounding import float_down
 
 NOISE = (2.0**-6, 2.0**20)
@@ -49,7 +57,12 @@ def epsilon_per_answer(epsilon: float, delta: float, *, count: int, num_classes:
 
 
 def noise_multiplier(
-    epsilon: float, delta: float, *, count: int = 1, sampling_probability: float = 1.0
+    epsilon: float,
+    delta: float,
+    *,
+    count: int = 1,
+    sampling_probability: float = 1.0,
+    beside: EventLike = (),
 ) -> float:
     """Returns the least noise multiplier for which `count` Gaussian steps together keep (epsilon, delta).
 
@@ -58,12 +71,13 @@ def noise_multiplier(
         delta: in (0, 1).
         count: the number of steps on the same records.
         sampling_probability: of one record in one step, Poisson sampling; 1 uses every record.
+        beside: what else happened to the same records and has to fit into the total.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range, or no multiplier from 2^-6 to 2^20 does.
 
-    Privacy: the Gaussian event (add or remove one record) of the result, composed `count` times, has an upper bound
-    of epsilon that is at most the total.
+    Privacy: the Gaussian event (add or remove one record) of the result, composed `count` times and with `beside`, has an
+    upper bound of epsilon that is at most the total.
 
     Error: on the upper side, by at most 1e-7 of it and the width of the bracket.
     """
@@ -72,9 +86,11 @@ def noise_multiplier(
         raise ValueError("Expected delta > 0: Gaussian noise never gives pure differential privacy.")
     steps = arguments.whole("count", count)
 
+    others = as_event(beside)
+
     def excess(noise: float) -> float:
-        event = PoissonSubsampledGaussian(noise, sampling_probability)
-        spent = float(event.privacy_loss().self_compose(steps).epsilon(share).upper)
+        step = PoissonSubsampledGaussian(noise, sampling_probability)
+        spent = compose(Sequence([Repeated(step, steps), others]), disjoint="all parts").epsilon_at(share)
         return math.log(spent / total) if spent > 0 else -math.inf
 
     high = 1.0

@@ -1,10 +1,11 @@
-"""Runs the main job on real data over several seeds, prints a table and writes benchmarks/results/end_to_end.json.
+"""Runs the main job on real data, prints a table and writes benchmarks/results/end_to_end.json.
 
-    python -m benchmarks.end_to_end                  # digits and Fashion-MNIST, 3 seeds each
-    python -m benchmarks.end_to_end --only digits
+    python -m benchmarks.end_to_end                  # every case the machine is meant for, 3 seeds
+    python -m benchmarks.end_to_end --only digits    # what a CPU does in a minute
+    python -m benchmarks.end_to_end --minutes 10     # starts nothing new after ten minutes
 
-Each run uses the secure source of noise, the configuration in configs/, and reports the last model on the test split, which
-decides nothing else.
+One teacher, one pool and one clean-label student for each seed serve all epsilons of a row. Noise comes from the secure source,
+the rest from configs/; the accuracies are those of the last models on the test split, which decides nothing else.
 """
 
 import argparse
@@ -12,39 +13,114 @@ import json
 import platform
 import statistics
 import sys
-import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from distill import data
+from distill.checkpoint import UNSAVED
+from distill.config import Config
 from distill.config_file import load_config
-from distill.recipe import run
+from distill.noisy_answers import noisy_answers
+from distill.progress import RunProgress
+from distill.recipe import teacher_and_pool
+from distill.student import final_student, train_student
+from distill.teacher import answers
+from distill.train import accuracy, one_hot
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "end_to_end.json"
+EPSILONS = (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a configuration, and what differs from its file."""
+
+    config: str
+    overrides: dict[str, str] = field(default_factory=dict)
+    epsilons: tuple[float, ...] = EPSILONS
+    needs_gpu: bool = False
+
+
 CASES = {
-    "digits, epsilon 1": ("digits", {}),
-    "digits, epsilon 1, seed preset": ("digits", {"privacy.stages": "seed"}),
-    "Fashion-MNIST, epsilon 2": ("fashion-mnist", {}),
+    "digits": Case("digits"),
+    "digits, seed preset": Case("digits", {"privacy.stages": "seed"}),
+    "digits, private teacher, epsilon 3 a record": Case("digits-private-teacher"),
+    "digits, private teacher, epsilon 8 a record": Case(
+        "digits-private-teacher", {"teacher.private.epsilon": "8"}
+    ),
+    "Fashion-MNIST": Case("fashion-mnist"),
+    "MNIST": Case("mnist"),
+    "Fashion-MNIST, 2 M answers": Case(
+        "fashion-mnist",
+        {
+            "pool.size": "2000000",
+            "generator.steps": "4500",
+            "generator.parallel": "9",
+            "student.batch_size": "2048",
+        },
+        epsilons=(1.0,),
+        needs_gpu=True,
+    ),
+    "CIFAR-10": Case("cifar-10", epsilons=(2.0,), needs_gpu=True),
 }
-MODELS = ("teacher", "clean_student", "private_student")
 
 
-def measured(case: str, seeds: int) -> dict[str, Any]:
-    """Runs one case with every seed."""
-    name, overrides = CASES[case]
-    runs = []
-    for seed in range(seeds):
-        config = load_config(ROOT / "configs" / f"{name}.toml", {**overrides, "seed": str(seed)})
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            report = run(config, Path(folder) / "run")
-        runs.append({**report.accuracy, "seconds": time.perf_counter() - start, "phases": report.seconds})
-        print(f"{case}, seed {seed}: {json.dumps(report.accuracy)}", file=sys.stderr, flush=True)
-    answers = {"pool": config.pool.size, "epsilon": config.privacy.epsilon, "stages": config.privacy.stages}
-    return {"case": case, **answers, "machine": machine(), "runs": runs}
+def measured(case: str, seed: int) -> dict[str, Any]:
+    """Runs one case with one seed.
+
+    Raises:
+        FileNotFoundError: its data are not here.
+    """
+    overrides = {**CASES[case].overrides, "seed": str(seed)}
+    config = load_config(ROOT / "configs" / f"{CASES[case].config}.toml", overrides)
+    dataset = data.load(config.data)
+    start, spent, progress = _now(), time.process_time(), RunProgress(quiet=True)
+    held, pool = teacher_and_pool(config, dataset, progress=progress, saved=UNSAVED)
+    teacher = held.network
+    with progress.phase("answers", total=1):
+        secret = answers(teacher, pool.images)
+    clean = train_student(
+        config,
+        pool.images,
+        one_hot(secret, dataset.num_classes),
+        name="clean-label student",
+        progress=progress,
+    )
+    test = (dataset.test_images, dataset.test_labels)
+    shared = {"seed": seed, "teacher": accuracy(teacher, *test), "clean_student": accuracy(clean, *test)}
+    seconds, cpu_seconds = _now() - start, time.process_time() - spent
+    private, phases, times = {}, {}, {}
+    for epsilon in CASES[case].epsilons:
+        start, spent, own = _now(), time.process_time(), RunProgress(quiet=True)
+        one = load_config(
+            ROOT / "configs" / f"{CASES[case].config}.toml", {**overrides, "privacy.epsilon": str(epsilon)}
+        )
+        released = noisy_answers(one, pool, secret, num_classes=dataset.num_classes, progress=own)
+        student = final_student(one, pool.images, released, progress=own)
+        private[f"{epsilon:g}"] = accuracy(student, *test)
+        phases = {**progress.seconds, **own.seconds}
+        times = {
+            "seconds": seconds + _now() - start,
+            "cpu_seconds": cpu_seconds + time.process_time() - spent,
+        }
+    print(f"{case}, seed {seed}: {json.dumps({**shared, **private})}", file=sys.stderr, flush=True)
+    return {**shared, "private_student": private, **times, "phases": phases, **_about(config)}
+
+
+def _about(config: Config) -> dict[str, Any]:
+    return {"pool": config.pool.size, "stages": config.privacy.stages, "machine": machine()}
+
+
+def _now() -> float:
+    """The time, once the device has done what it was asked."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def machine() -> str:
@@ -55,40 +131,77 @@ def machine() -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as a Markdown table: mean and range over seeds."""
-    lines = [
-        "| run | answers | teacher | clean-label student | private student | time |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    """The results as a Markdown table: mean and range over seeds; the time is that of one run at one epsilon."""
+    epsilons = [f"{epsilon:g}" for epsilon in EPSILONS]
+    titles = ["run", "answers", "teacher", *(f"epsilon {e}" for e in epsilons), "clean labels", "time"]
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for result in results:
-        cells = [_spread([100 * run[model] for run in result["runs"]]) for model in MODELS]
-        seconds = statistics.median(run["seconds"] for run in result["runs"])
-        lines.append(f"| {result['case']} | {result['pool']:,} | {' | '.join(cells)} | {seconds:.0f} s |")
+        runs = result["runs"]
+        cells = [
+            result["case"],
+            f"{runs[0]['pool']:,}",
+            _spread([run["teacher"] for run in runs]),
+            *(
+                _spread([run["private_student"][e] for run in runs if e in run["private_student"]])
+                for e in epsilons
+            ),
+            _spread([run["clean_student"] for run in runs]),
+            f"{statistics.median(run['seconds'] for run in runs):.0f} s",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def shares(results: list[dict[str, Any]]) -> str:
+    """Where the time of the first run of each case went, in percent."""
+    lines = []
+    for result in results:
+        run = result["runs"][0]
+        parts = {name: 100 * part / run["seconds"] for name, part in run["phases"].items()}
+        lines.append(
+            f"{result['case']}: " + ", ".join(f"{name} {part:.0f} %" for name, part in parts.items())
+        )
     return "\n".join(lines)
 
 
 def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} % ({min(values):.1f} to {max(values):.1f})"
+    percent = [100 * value for value in values]
+    if not percent:
+        return ""
+    return f"{statistics.mean(percent):.1f} ({min(percent):.1f} to {max(percent):.1f})"
 
 
 def main() -> None:
-    """Measures what was asked for and keeps the other results as they are."""
+    """Measures what was asked for, seed after seed, and keeps the other results as they are."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="measure the cases whose name contains this")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after this")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    kept = {
-        result["case"]: result for result in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])
-    }
-    for case in CASES:
-        if arguments.only.lower() in case.lower():
-            kept[case] = measured(case, arguments.seeds)
-            RESULTS.parent.mkdir(exist_ok=True)
-            ordered = [kept[name] for name in CASES if name in kept]
-            RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
-    print(table([kept[name] for name in CASES if name in kept]))
+    start = time.perf_counter()
+    earlier = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
+    chosen = [case for case in CASES if arguments.only.lower() in case.lower()]
+    chosen = [case for case in chosen if torch.cuda.is_available() or not CASES[case].needs_gpu]
+    fresh: dict[str, list[dict[str, Any]]] = {}
+    for seed, case in [(seed, case) for seed in range(arguments.seeds) for case in chosen]:
+        if time.perf_counter() - start > 60 * arguments.minutes:
+            print(f"{case}, seed {seed}: no time left", file=sys.stderr)
+            continue
+        try:
+            run = measured(case, seed)
+        except FileNotFoundError as error:
+            print(f"{case}: {error}", file=sys.stderr)
+            continue
+        fresh.setdefault(case, []).append(run)
+    runs = {result["case"]: result["runs"] for result in earlier} | fresh
+    ordered = [{"case": case, "runs": runs[case]} for case in CASES if runs.get(case)]
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(json.dumps(ordered, indent=1) + "\n")
+    print(table(ordered))
+    print(shares(ordered))
 
 
 if __name__ == "__main__":

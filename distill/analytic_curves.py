@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import labeldp
-from distill.curve_figures import COLOURS
+from distill.curve_figures import COLOURS, save
 from distill.report_figures import STYLE
 from labeldp.learning.sample_size import required_sample_size
 
@@ -105,9 +105,8 @@ def write(rows: list[Row], folder: Path) -> list[str]:
     """Writes analytic.json, analytic.png, analytic.svg and analytic.md; returns the lines a person reads."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "analytic.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    figure = draw(rows)
-    figure.savefig(folder / "analytic.png", dpi=160)
-    figure.savefig(folder / "analytic.svg", metadata={"Date": None})
+    for end in ("png", "svg"):
+        save(draw(rows), folder / f"analytic.{end}")
     page = table(rows)
     (folder / "analytic.md").write_text(
         page + "\n\n![what mechanisms tell](analytic.svg)\n", encoding="utf-8"

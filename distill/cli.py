@@ -3,22 +3,29 @@
 Exit status 0: done; 1: failed; 2: bad usage. Nothing heavy is imported before a verb runs.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from distill.account_command import account
 from distill.audit_command import audit
 from distill.curve_command import curve
+from distill.data_command import data
 from distill.key_command import key
 from distill.ledger_command import ledger
 from distill.privatize_command import privatize
+from distill.report_command import report
 from distill.verify_command import verify
 from labeldp import __version__
+
+if TYPE_CHECKING:
+    from distill.claim import Claim
+    from distill.config import Config
 
 app = App(
     name="labeldp",
@@ -30,15 +37,17 @@ app = App(
 
 app.command(account)
 app.command(audit)
+app.command(data)
 app.command(curve)
 app.command(key)
 app.command(ledger)
 app.command(privatize)
+app.command(report)
 app.command(verify)
 
 INSTALL = "Expected the packages for {what}, missing {name}; bring them with: pip install 'labeldp[{extra}]'"
 EXTRAS = {"pyarrow": ("tables", "arrow"), "narwhals": ("tables", "arrow"), "pyspark": ("Spark", "spark")}
-_DOTTED = re.compile(r"--([a-z_]+\.[a-z_]+)(?:=(.*))?", re.DOTALL)
+_DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
 Seed = Annotated[
@@ -67,8 +76,12 @@ def demo(*, seed: Seed = None, device: Device = None, values: Values = ()) -> No
 
 @app.command
 def distill(
-    config: Annotated[Path, Parameter(help="TOML file, for example configs/digits.toml.")],
+    config: Annotated[Path | None, Parameter(help="TOML file, for example configs/digits.toml.")] = None,
     *,
+    resume: Annotated[
+        Path | None,
+        Parameter(help="Goes on with the interrupted run in this directory; CONFIG may be left out."),
+    ] = None,
     out: Out = None,
     seed: Seed = None,
     device: Device = None,
@@ -79,18 +92,60 @@ def distill(
     By default the run goes to runs/NAME, NAME being the file's. Every key stands, with a comment, in configs/digits.toml.
     """
     from distill.config_file import load_config
+    from distill.usage import UsageError
 
-    _distil(
-        load_config(config, _overrides(values, seed=seed, device=device)),
-        out or Path("runs") / config.stem,
-        replace=False,
-    )
+    overrides = _overrides(values, seed=seed, device=device)
+    if resume is not None:
+        if out is not None:
+            raise UsageError("Expected --resume RUN or --out, not both: a run goes on where it is.")
+        _resume(
+            resume, load_config(config or resume / "config.toml", overrides) if config or overrides else None
+        )
+    elif config is None:
+        raise UsageError("Expected a configuration file, for example configs/digits.toml, or --resume RUN.")
+    else:
+        _distil(load_config(config, overrides), out or Path("runs") / config.stem, replace=False)
 
 
-def _distil(config: object, out: Path, *, replace: bool) -> None:
+def _distil(config: "Config", out: Path, *, replace: bool) -> None:
+    """Begins a run; its configuration is on the disk before torch is imported."""
+    from distill.claim import started
+
+    _help_unless_first()
+    with started(out, config, replace=replace) as claim:
+        _finish(claim)
+
+
+def _resume(folder: Path, config: "Config | None") -> None:
+    from distill.claim import resumed
+
+    _help_unless_first()
+    with resumed(folder, config) as claim:
+        if claim.finished:
+            print(
+                f"The run in {folder} is finished, nothing is left to do; its report: {folder / 'report.html'}"
+            )
+        else:
+            _finish(claim)
+
+
+def _help_unless_first() -> None:
+    """Under torchrun one process runs the recipe; the others help it to train, and come back no more."""
+    if os.environ.get("RANK", "0") != "0":
+        from distill.ranks import help_unless_first
+        from distill.train import train
+
+        help_unless_first(train)
+
+
+def _finish(claim: "Claim") -> None:
     from distill import recipe, report
 
-    for line in report.summary(recipe.run(config, out, replace=replace)):  # pyright: ignore[reportArgumentType]
+    try:
+        lines = report.summary(recipe.distilled(claim))
+    except KeyboardInterrupt:
+        _fail(f"Interrupted; go on with: labeldp distill --resume {claim.folder}", status=1)
+    for line in lines:
         print(line)
 
 

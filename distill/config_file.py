@@ -46,11 +46,16 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(msgspec.to_builtins(config))
 
 
-def known_keys() -> dict[str, object]:
-    """Every dotted key with its default value."""
+def known_keys(config: Config | None = None) -> dict[str, object]:
+    """Every dotted key with its value, by default the default one."""
+    return flat(msgspec.to_builtins(config or Config()))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested values by their dotted keys."""
     keys: dict[str, object] = {}
-    for name, value in msgspec.to_builtins(Config()).items():
-        keys |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    for name, value in values.items():
+        keys |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return keys
 
 

@@ -1,4 +1,4 @@
-"""The figure of a sweep: accuracy against epsilon."""
+"""The figure of a sweep: score against epsilon."""
 
 import math
 import statistics
@@ -12,40 +12,45 @@ from distill.curves import CLEAN, Row, Scores, scores
 from distill.report_figures import STYLE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
+SCORES = {"accuracy": "accuracy on test items", "auc": "area under the ROC curve on test items"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
 
 
-def draw(rows: list[Row], folder: Path) -> tuple[Path, Path]:
-    """Draws mean and range over seeds of every method, the ceiling and the floor, 1/K; returns the PNG and the SVG.
+def draw(rows: list[Row]) -> Figure:
+    """Draws mean and range over seeds of every method, the ceiling and the floor, 1/K.
 
     Args:
         rows: runs of one sweep; all of one unit and one data set.
-        folder: where `curve.png` and `curve.svg` go.
     """
     (unit,), (name,) = {row["unit"] for row in rows}, {row["data"] for row in rows}
-    found = scores(rows)
-    style = {**STYLE, "font.size": 11}
-    with mpl.rc_context(style):
+    found, score = scores(rows), rows[0]["recipe"]["score"]
+    with mpl.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.add_subplot()
         ends = _lines(axes, found)
         axes.set_ylim(0, 101)
-        _reference(axes, found.get(CLEAN, {}).get(math.inf), 100 / rows[0]["num_classes"])
+        floor = 100 / rows[0]["num_classes"] if score == "accuracy" else 50
+        _reference(axes, found.get(CLEAN, {}).get(math.inf), floor)
         _name_ends(axes, ends)
         every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
         axes.minorticks_off()
         axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
-        axes.set_ylabel(f"accuracy on test images of {name} (%)")
+        axes.set_ylabel(f"{SCORES[score]}, {name} (%)")
         seeds = len({row["seed"] for row in rows})
-        axes.set_title(
-            f"mean of {seeds} seeds, band: lowest to highest", fontsize=10, loc="left", color="#555555"
-        )
-        paths = folder / "curve.png", folder / "curve.svg"
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+        title = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+        axes.set_title(title, fontsize=10, loc="left", color="#555555")
+        return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure with the fonts and the fixed names it was drawn for; PNG or SVG, by the path."""
+    with mpl.rc_context(STYLE):
+        if path.suffix == ".png":
+            figure.savefig(path, dpi=160)
+        else:
+            figure.savefig(path, metadata={"Date": None})
 
 
 def _lines(axes: Axes, found: Scores) -> list[tuple[float, float, str, str]]:

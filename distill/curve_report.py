@@ -16,20 +16,36 @@ CONFIDENCE = 0.95
 
 def write(rows: list[Row], folder: Path) -> list[str]:
     """Writes curve.png, curve.svg and curve.md; returns the lines a person reads."""
-    png, svg = curve_figures.draw(rows, folder)
+    drawn, (png, svg) = curve_figures.draw(rows), (folder / "curve.png", folder / "curve.svg")
+    for path in (png, svg):
+        curve_figures.save(drawn, path)
     table, said = table_of(rows), comparisons(rows)
-    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
     notes = [
-        f"{len(rows)} runs. Accuracies are of the last model, on test images that decided nothing.",
-        f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for each "
-        f"label{', and the ceiling everything' if any(row['method'] == CLEAN for row in rows) else ''}.",
-        *(["What seeds and test images support at 95 %, all comparisons together:", *said] if said else []),
+        f"{len(rows)} runs. Scores are of the last model, on test items that decided nothing.",
+        _cost(rows),
+        *(["What seeds and test items support at 95 %, all comparisons together:", *said] if said else []),
     ]
     page = folder / "curve.md"
     page.write_text(
-        "\n\n".join([table, *notes, f"![accuracy against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
+        "\n\n".join([table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
     )
     return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {folder / 'runs.jsonl'}"]
+
+
+def _cost(rows: list[Row]) -> str:
+    """What all runs of a sweep would cost together, if their data were private."""
+    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
+    ceiling = ", and the ceiling everything" if any(row["method"] == CLEAN for row in rows) else ""
+    if rows[0]["unit"] == "label":
+        return (
+            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
+            f"each label{ceiling}."
+        )
+    seeds = len({row["seed"] for row in rows})
+    return (
+        f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
+        f"answer{ceiling}. None of this is a guarantee about training records."
+    )
 
 
 def table_of(rows: list[Row]) -> str:
@@ -38,7 +54,7 @@ def table_of(rows: list[Row]) -> str:
     found = scores(rows)
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| accuracy (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {rows[0]['recipe']['score']} (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
     for method, by in found.items():
@@ -61,7 +77,7 @@ def _spread(values: list[float]) -> str:
 def comparisons(rows: list[Row]) -> list[str]:
     """Sentences "A beats B", only where an interval of the paired differences says so.
 
-    The variance is that over seeds, by Student's law, and that of the test images, which all seeds share and which is bounded as if
+    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded as if
     the two methods erred independently; 95 % for all sentences together (Bonferroni). At least 3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
@@ -80,7 +96,7 @@ def comparisons(rows: list[Row]) -> list[str]:
         gains = np.subtract(found[a][epsilon], found[b][epsilon])
         quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
         shares = np.array([np.mean(found[name][epsilon]) for name in (a, b)])
-        images = float((shares * (100 - shares)).sum()) / rows[0]["test_images"]
+        images = float((shares * (100 - shares)).sum()) / rows[0]["test_items"]
         margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + images)
         if gains.mean() > margin:
             low, high = gains.mean() - margin, gains.mean() + margin

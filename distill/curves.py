@@ -10,18 +10,21 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 import torch
+from msgspec.structs import replace
+from scipy.stats import rankdata
+from torch import nn
 
 from distill import config, data
 from distill.config_file import UsageError
 from distill.distortion import shifted
-from distill.label_learning import METHODS, Method, learn
+from distill.label_learning import METHODS, Learner, Method, learn
 from distill.progress import RunProgress
 from distill.student import resolved_device
-from distill.train import accuracy
+from distill.train import accuracy, predict
 from labeldp import Mechanism
 from labeldp.learning.stages import Stage
 
@@ -31,33 +34,72 @@ Row = dict[str, Any]
 Scores = dict[str, dict[float, list[float]]]
 
 
+class Grid(Protocol):
+    """A grid of runs."""
+
+    def cells(self) -> Iterator[Row]:
+        """What identifies each run."""
+        ...
+
+    def check(self) -> None:
+        """Refuses what no run could do, before the first one."""
+        ...
+
+    def run_cell(self, cell: Row) -> Row:
+        """Runs one, and returns it with its score."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How every model of a sweep is trained, whatever the method.
 
     Attributes:
-        student: network, epochs, batch size and the rest.
+        student: network, batch size and the rest.
+        epochs: passes over the labels to choose from, by held-out noisy labels.
         shift: images are moved by up to so many pixels while a model is trained.
         mirrored: whether half of them are mirrored too.
+        score: what is drawn: "accuracy", or "auc", the area under the ROC curve of two classes, where one of them is rare.
     """
 
     student: config.Student
+    epochs: tuple[int, ...]
     shift: int = 0
     mirrored: bool = False
+    score: Literal["accuracy", "auc"] = "accuracy"
 
     def to_dict(self) -> Row:
         """All of it, as every line of results says it."""
-        return {**msgspec.to_builtins(self.student), "shift": self.shift, "mirrored": self.mirrored}
+        return {
+            **msgspec.to_builtins(self.student),
+            "epochs": list(self.epochs),
+            "shift": self.shift,
+            "mirrored": self.mirrored,
+            "score": self.score,
+        }
+
+    def learner(self, *, seed: int, device: torch.device) -> Learner:
+        """Who trains the models of one run."""
+        return Learner(
+            model=self.student.model,
+            settings=tuple(replace(self.student, epochs=epochs) for epochs in self.epochs),
+            distort=shifted(self.shift, mirrored=self.mirrored) if self.shift or self.mirrored else None,
+            seed=seed,
+            device=device,
+            progress=RunProgress(quiet=True),
+        )
 
 
+_CONVNET = config.Student(model="convnet", batch_size=256)
+_ROWS = config.Student(model="mlp", batch_size=256)
 RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(config.Student(model="mlp", epochs=20, batch_size=64), shift=1),
-    "mnist": Recipe(config.Student(model="convnet", epochs=8, batch_size=256), shift=2),
-    "fashion-mnist": Recipe(
-        config.Student(model="convnet", epochs=8, batch_size=256), shift=2, mirrored=True
-    ),
+    "digits": Recipe(config.Student(model="mlp", batch_size=64), epochs=(10, 30), shift=1),
+    "mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2),
+    "fashion-mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2, mirrored=True),
+    "adult": Recipe(_ROWS, epochs=(2, 6)),
+    "open-bandit": Recipe(_ROWS, epochs=(2, 6), score="auc"),
 }
-"""A recipe for each data set; epochs and distortions were chosen by held-out noisy labels."""
+"""A recipe for each data set of classes; tables are learnt as rows of one pixel each."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +107,8 @@ class Sweep:
     """A grid of runs on people's labels; the unit of its epsilons is `label`.
 
     Attributes:
-        data: the real data.
+        data: name of the real data, one of RECIPES.
+        directory: where its files lie; empty means the usual places.
         recipe: how models are trained.
         methods: names, of METHODS or `module:name`; "clean" is the ceiling.
         epsilons: of one label.
@@ -73,11 +116,12 @@ class Sweep:
         device: where models are trained.
     """
 
-    data: config.Data
+    data: str
     recipe: Recipe
     methods: tuple[str, ...]
     epsilons: tuple[float, ...]
     seeds: int
+    directory: str = ""
     device: str = "auto"
 
     def cells(self) -> Iterator[Row]:
@@ -87,12 +131,43 @@ class Sweep:
                 for epsilon in [None] if method == CLEAN else self.epsilons:
                     yield {
                         "unit": "label",
-                        "data": self.data.name,
+                        "data": self.data,
                         "method": method,
                         "epsilon": epsilon,
                         "seed": seed,
                         "recipe": self.recipe.to_dict(),
                     }
+
+    def check(self) -> None:
+        """Refuses what no run could do.
+
+        Raises:
+            UsageError: an unknown method, or data that are missing or damaged.
+        """
+        try:
+            dataset = loaded(self.data, self.directory)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        for name in self.methods:
+            if name != CLEAN:
+                method_of(name, max(self.epsilons), dataset.num_classes)
+
+    def run_cell(self, cell: Row) -> Row:
+        """Runs one cell, and returns it with its score on the test items, its validation score and its time."""
+        torch.set_num_threads(1)  # one process for each core
+        start, dataset, name = time.perf_counter(), loaded(self.data, self.directory), cell["method"]
+        method = None if name == CLEAN else method_of(name, cell["epsilon"], dataset.num_classes)
+        learner = self.recipe.learner(seed=cell["seed"], device=resolved_device(self.device))
+        learnt = learn(dataset, method, learner)
+        return {
+            **cell,
+            "score": _score(learnt.model, dataset, self.recipe.score),
+            "validation": learnt.validation,
+            "epochs": learnt.settings.epochs,
+            "num_classes": dataset.num_classes,
+            "test_items": len(dataset.test_labels),
+            "seconds": round(time.perf_counter() - start, 2),
+        }
 
 
 def method_of(name: str, epsilon: float, num_classes: int) -> Method:
@@ -115,35 +190,40 @@ def method_of(name: str, epsilon: float, num_classes: int) -> Method:
     return made if isinstance(made, Method) else Method((Stage(made, 1.0),))
 
 
-def run_cell(sweep: Sweep, cell: Row) -> Row:
-    """Runs one cell, and returns it with its accuracy on the test images, its validation score and its time."""
-    torch.set_num_threads(1)  # one process for each core
-    dataset = data.load(sweep.data)
-    method = (
-        None if cell["method"] == CLEAN else method_of(cell["method"], cell["epsilon"], dataset.num_classes)
+def loaded(name: str, directory: str = "") -> data.Dataset:
+    """Reads images or a table by name; a row of a table is an image of height 1.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `data.load` and `data.load_table`; a table of a regression.
+    """
+    if name not in data.TABLES:
+        return data.load(config.Data(name=name, directory=directory))
+    table = data.load_table(name, directory)
+    if table.num_classes is None:
+        raise ValueError(f"Expected data with classes, got {name!r}, whose labels are real numbers.")
+    return data.Dataset(
+        name=name,
+        train_images=table.train_features[:, None, None, :],
+        train_labels=table.train_labels,
+        test_images=table.test_features[:, None, None, :],
+        test_labels=table.test_labels,
+        num_classes=table.num_classes,
+        licence=table.licence,
+        classes=table.classes,
     )
-    recipe, start = sweep.recipe, time.perf_counter()
-    learnt = learn(
-        dataset,
-        method,
-        model=recipe.student.model,
-        settings=recipe.student,
-        distort=shifted(recipe.shift, mirrored=recipe.mirrored) if recipe.shift or recipe.mirrored else None,
-        seed=cell["seed"],
-        device=resolved_device(sweep.device),
-        progress=RunProgress(quiet=True),
-    )
-    return {
-        **cell,
-        "accuracy": accuracy(learnt.model, dataset.test_images, dataset.test_labels),
-        "validation": learnt.validation,
-        "num_classes": dataset.num_classes,
-        "test_images": len(dataset.test_labels),
-        "seconds": round(time.perf_counter() - start, 2),
-    }
 
 
-def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
+def _score(model: nn.Module, dataset: data.Dataset, score: str) -> float:
+    if score == "accuracy":
+        return accuracy(model, dataset.test_images, dataset.test_labels)
+    right = predict(model, dataset.test_images)[:, 1]
+    positive = dataset.test_labels == 1
+    ranks = rankdata(right)[positive].sum()  # Mann and Whitney: ties count half
+    n = int(positive.sum())
+    return float((ranks - n * (n + 1) / 2) / (n * (len(right) - n)))
+
+
+def run(sweep: Grid, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[Row]:
     """Runs what the file of JSON lines does not hold yet, writing each run when it is done; returns all of the sweep's runs.
 
     Args:
@@ -155,13 +235,7 @@ def run(sweep: Sweep, file: Path, *, jobs: int = 1, quiet: bool = False) -> list
     Raises:
         UsageError: an unknown method, or data that are missing or damaged: before the first run.
     """
-    try:
-        dataset = data.load(sweep.data)
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-    for name in sweep.methods:
-        if name != CLEAN:
-            method_of(name, max(sweep.epsilons), dataset.num_classes)
+    sweep.check()
     known = {_key(row): row for row in read_rows(file)}
     missing = [cell for cell in sweep.cells() if _key(cell) not in known]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -188,12 +262,12 @@ def read_rows(file: Path) -> list[Row]:
     return rows
 
 
-def _results(sweep: Sweep, cells: list[Row], jobs: int) -> Iterator[Row]:
+def _results(sweep: Grid, cells: list[Row], jobs: int) -> Iterator[Row]:
     if jobs == 1 or len(cells) < 2:
-        yield from (run_cell(sweep, cell) for cell in cells)
+        yield from (sweep.run_cell(cell) for cell in cells)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures: list[Future[Row]] = [pool.submit(run_cell, sweep, cell) for cell in cells]
+        futures: list[Future[Row]] = [pool.submit(sweep.run_cell, cell) for cell in cells]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -206,9 +280,9 @@ def _key(row: Row) -> str:
 
 
 def scores(rows: list[Row]) -> Scores:
-    """Accuracies in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
+    """Scores in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
     found: Scores = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row["seed"]):
         epsilon = math.inf if row["epsilon"] is None else row["epsilon"]
-        found[row["method"]][epsilon].append(100 * row["accuracy"])
+        found[row["method"]][epsilon].append(100 * row["score"])
     return {method: dict(sorted(by.items())) for method, by in found.items()}

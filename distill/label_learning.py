@@ -27,7 +27,6 @@ from distill.train import (
 )
 from labeldp import (
     Mechanism,
-    NoisyLabels,
     NoisyOneHot,
     PartitionedRandomizedResponse,
     RandomizedResponse,
@@ -38,7 +37,7 @@ from labeldp import (
 from labeldp.learning.stages import Stage, StagedLabels, privatize
 from labeldp.release import Source
 
-HELD_OUT = 0.05
+HELD_OUT = 0.1
 """Share of the noisy labels that no model learns from: what choices are made by, inside the same epsilon."""
 
 
@@ -98,84 +97,107 @@ class Learnt:
     Attributes:
         model: the last model, in eval mode.
         released: the noisy labels it learnt from, and those held out; None if the labels were clean.
-        validation: mean log-likelihood of the held-out noisy labels, in nats: what may be used for choices.
+        validation: the loss on held-out noisy labels, negative: nats, up to a constant of the release; of one method's choices the
+            larger is better.
+        settings: with which of the settings it was trained.
     """
 
     model: nn.Module
     released: StagedLabels | None
     validation: float
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Trains models on features and what was released about their labels.
+
+    Attributes:
+        model: name of the network.
+        settings: how long and how fast; of several, the one whose loss on held-out noisy labels is least.
+        distort: random changes of the images while a model is trained.
+        seed: of weights, order and the choice of what is held out.
+        device: where models are trained.
+        progress: who shows it.
+    """
+
+    model: str
+    settings: tuple[Settings, ...]
+    distort: Distort | None
+    seed: int
+    device: torch.device | str
+    progress: Progress
+
+    def best(
+        self, name: str, images: Tensor, wanted: Tensor, kept: np.ndarray, mixup: float = 0.0
+    ) -> tuple[nn.Module, float, Settings]:
+        """Returns the best model on items that are not held out, with its validation score and its settings.
+
+        Args:
+            name: of the model, for its public draws and the progress.
+            images: (n, C, H, W).
+            wanted: (n, K), what it learns from and is chosen by.
+            kept: (n,) bool, which items are learnt from.
+            mixup: see `distill.train.train`.
+        """
+        found: list[tuple[nn.Module, float, Settings]] = []
+        for settings in self.settings:
+            network = models.build(
+                self.model,
+                shape=(images.shape[1], images.shape[2], images.shape[3]),
+                num_classes=wanted.shape[1],
+                generator=stream(self.seed, f"{name} weights"),
+            ).to(self.device)
+            with self.progress.phase(name, total=total_steps(int(kept.sum()), settings)) as phase:
+                train(
+                    network,
+                    images[kept],
+                    wanted[kept],
+                    settings=settings,
+                    generator=stream(self.seed, f"{name} order"),
+                    phase=phase,
+                    distort=self.distort,
+                    mixup=mixup,
+                )
+            found.append((network, _score(network, images[~kept], wanted[~kept]), settings))
+        return max(found, key=lambda one: one[1])
 
 
 def learn(
-    dataset: Dataset,
-    method: Method | None,
-    *,
-    model: str,
-    settings: Settings,
-    distort: Distort | None = None,
-    seed: int,
-    source: Source | None = None,
-    device: torch.device | str = "cpu",
-    progress: Progress,
+    dataset: Dataset, method: Method | None, learner: Learner, *, source: Source | None = None
 ) -> Learnt:
     """Releases the training labels once and learns from what was released.
 
     Args:
         dataset: real images with labels; only the training part is looked at.
         method: one of METHODS, made for an epsilon; None learns from the labels themselves, for the ceiling.
-        model: name of the network.
-        settings: how long and how fast each model is trained.
-        distort: random changes of the images while a model is trained.
-        seed: of every public draw.
+        learner: how models are trained.
         source: where the noise comes from; a fresh `SystemSource` by default.
-        device: where models are trained.
-        progress: who shows it.
 
     Privacy:
-        epsilon-DP for each label, with the mechanisms' epsilon: each label enters one answer. With method None: none.
+        epsilon-DP for each label, with the mechanisms' epsilon: each label enters one answer, and settings are chosen by answers
+        too. With method None: none.
     """
     images = torch.from_numpy(dataset.train_images)
-    kept = _kept(len(images), seed)
-
-    def trained(items: np.ndarray, likelihood: Tensor, mixup: float, name: str) -> nn.Module:
-        network = models.build(
-            model,
-            shape=dataset.shape,
-            num_classes=dataset.num_classes,
-            generator=stream(seed, f"{name} weights"),
-        ).to(device)
-        with progress.phase(name, total=total_steps(len(items), settings)) as phase:
-            return train(
-                network,
-                images[items],
-                likelihood,
-                settings=settings,
-                generator=stream(seed, f"{name} order"),
-                phase=phase,
-                distort=distort,
-                mixup=mixup,
-            )
-
+    kept = _kept(len(images), learner.seed)
     if method is None:
         rows = one_hot(dataset.train_labels, dataset.num_classes)
-        network = trained(np.flatnonzero(kept), rows[kept], 0.0, "model")
-        return Learnt(network, None, _score(network, images[~kept], rows[~kept]))
+        model, validation, settings = learner.best("model", images, rows, kept)
+        return Learnt(model, None, validation, settings)
 
-    def learnt(released: StagedLabels, name: str) -> nn.Module:
-        use = kept[released.numbers]
-        rows = torch.cat([targets(part, method.loss) for part in released.parts])
-        return trained(released.numbers[use], rows[use], method.mixup, name)
+    def best(released: StagedLabels, name: str) -> tuple[nn.Module, float, Settings]:
+        wanted = torch.cat([targets(part, method.loss) for part in released.parts])
+        numbers = released.numbers
+        return learner.best(name, images[numbers], wanted, kept[numbers], method.mixup)
 
     def prior(released: StagedLabels, items: np.ndarray) -> np.ndarray | None:
         if not released.parts:
             return None
-        return predict(learnt(released, f"model {len(released.parts)}"), images[items])
+        return predict(best(released, f"model {len(released.parts)}")[0], images[items])
 
-    released = privatize(dataset.train_labels, method.stages, prior=prior, seed=seed, source=source)
-    network = learnt(released, "model")
-    out = ~kept[released.numbers]
-    rows = torch.cat([_likelihood(part) for part in released.parts])
-    return Learnt(network, released, _score(network, images[released.numbers[out]], rows[out]))
+    released = privatize(dataset.train_labels, method.stages, prior=prior, seed=learner.seed, source=source)
+    model, validation, settings = best(released, "model")
+    return Learnt(model, released, validation, settings)
 
 
 def _kept(n: int, seed: int) -> np.ndarray:
@@ -186,12 +208,7 @@ def _kept(n: int, seed: int) -> np.ndarray:
     return kept
 
 
-def _likelihood(noisy: NoisyLabels) -> Tensor:
-    rows = noisy.likelihood()
-    return torch.from_numpy(rows / rows.max(axis=1, keepdims=True))
-
-
 def _score(model: nn.Module, images: Tensor, likelihood: Tensor) -> float:
-    """The mean log-likelihood of what was released, up to a constant of the release."""
+    """The loss on what was released, negative."""
     log_probabilities = torch.from_numpy(predict(model, images)).double().clamp_min(1e-12).log()
     return -float(negative_log_likelihood(log_probabilities, likelihood.double().log()))

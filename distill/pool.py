@@ -1,41 +1,42 @@
-"""The synthetic pool: the images the teacher is asked about, from several sources."""
+"""The synthetic pool: the images the teacher is asked about, from several sources mixed by weight."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill import config, procedural
-from distill.generator import as_bytes, refine, trajectory
+from distill import config
+from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
+from distill.generator import trajectory
 from distill.randomness import stream
-from distill.train import Phase, Progress, pixels
+from distill.sources import INDEPENDENT, SOURCES, WITH_TEACHER, Draw, Shape, independent, refined, variations
+from distill.train import Phase, Progress
 
 _ATTEMPTS = 10
 _BLOCK = 4096
-SOURCES = ("trajectory", "procedural", "refined")
-
-Draw = Callable[[int, int], Tensor]
-"""Takes how many images were drawn before and how many are wanted; returns them as bytes."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images in random order, no two alike, so that each query is asked once.
+    """Images in random order, no two alike, so that each query is asked once; an image's number is its place.
 
     Attributes:
         images: (n, C, H, W) uint8; `distill.train.pixels` turns them into floats.
         origin: (n,) index into `sources` of where each image comes from.
         sources: names of the sources.
         made_with_teacher: whether any image depends on the teacher, and so on the private data.
+        bank: (n,) number of the generator's image of which this one is a variation; -1 for other sources. Images with
+            one number are near-duplicates: asking about them asks nearly the same question several times.
     """
 
     images: Tensor
     origin: np.ndarray
     sources: tuple[str, ...]
     made_with_teacher: bool
+    bank: np.ndarray
 
 
 def build_pool(
@@ -43,12 +44,16 @@ def build_pool(
     settings: config.Pool,
     generator_settings: config.Generator,
     *,
-    shape: tuple[int, int, int],
+    shape: Shape,
     num_classes: int,
     seed: int,
     progress: Progress,
+    saved: Saved = UNSAVED,
 ) -> Pool:
     """Makes the pool; the teacher is looked at only by the sources "trajectory" and "refined".
+
+    Classes are balanced without a label: the generator is asked for all alike, refined images are moved towards classes
+    drawn at random, and the other sources know of none.
 
     Privacy: a pool made with the teacher depends on the private data, and no mechanism covers it. A pool made
     without it says nothing of the data.
@@ -56,87 +61,135 @@ def build_pool(
     Raises:
         ValueError: if a source cannot make enough different images.
     """
+    checkpoint = saved.phase("pool")
+    state = checkpoint.state
+    if state is not None and checkpoint.step == settings.size:
+        return from_tensors(state["pool"], state["made_with_teacher"])
     counts = _counts(settings)
-    draws: dict[str, Draw] = {}
+    device = next(teacher.parameters()).device
+    growth = _Growth(seed)
+    draws: dict[str, Draw] = {
+        name: independent(name, settings, shape, growth.stream(f"pool {name}", device))
+        for name in INDEPENDENT
+    }
     if counts["trajectory"]:
-        bank = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress)
-        draws["trajectory"] = _variations(bank, settings, stream(seed, "pool trajectory"))
-    draws["procedural"] = _procedural(settings, shape, stream(seed, "pool procedural"))
-    rough = _procedural(settings, shape, stream(seed, "pool refined"))
-    draws["refined"] = _refined(teacher, settings, num_classes, rough, stream(seed, "pool goals"))
-    seen: set[bytes] = set()
-    with progress.phase("pool", total=settings.size) as phase:
-        parts = [_distinct(name, draws[name], n, seen, phase) for name, n in counts.items() if n]
+        made = trajectory(teacher, generator_settings, shape=shape, seed=seed, progress=progress, saved=saved)
+        draws["trajectory"] = variations(made, settings, growth.stream("pool trajectory"))
+    if counts["refined"]:
+        draws["refined"] = refined(teacher, settings, shape, num_classes, growth.stream)
+    if state is not None:
+        growth.put_back(state)
+    shown = progress.phase("pool", settings.size, start=checkpoint.step, spent=checkpoint.spent)
+    with shown as phase:
+        for name in SOURCES:
+            _grow(growth, name, draws.get(name), counts[name], phase, checkpoint)
     order = torch.randperm(settings.size, generator=stream(seed, "pool order"))
-    origin = np.repeat(np.arange(len(SOURCES)), list(counts.values()))
-    return Pool(
-        images=torch.cat(parts)[order],
+    origin = np.repeat(np.arange(len(SOURCES)), [counts[name] for name in SOURCES])
+    pool = Pool(
+        images=torch.cat([images for name in SOURCES for images, _ in growth.parts[name]])[order],
         origin=origin[order.numpy()],
         sources=SOURCES,
-        made_with_teacher=counts["trajectory"] + counts["refined"] > 0,
+        made_with_teacher=any(counts[name] for name in WITH_TEACHER),
+        bank=torch.cat([bank for name in SOURCES for _, bank in growth.parts[name]])[order].numpy(),
     )
+    checkpoint.finish(
+        {"step": settings.size, "pool": to_tensors(pool), "made_with_teacher": pool.made_with_teacher}
+    )
+    return pool
+
+
+def to_tensors(pool: Pool) -> dict[str, Tensor]:
+    """The pool as tensors to be stored."""
+    return {
+        "images": pool.images,
+        "origin": torch.from_numpy(pool.origin),
+        "bank": torch.from_numpy(pool.bank),
+    }
+
+
+def from_tensors(tensors: Mapping[str, Tensor], made_with_teacher: bool) -> Pool:
+    """The pool of such tensors."""
+    return Pool(
+        images=tensors["images"],
+        origin=tensors["origin"].numpy(),
+        sources=SOURCES,
+        made_with_teacher=made_with_teacher,
+        bank=tensors["bank"].numpy(),
+    )
+
+
+def distinct_items(images: Tensor) -> np.ndarray:
+    """The numbers of the first of each group of equal images, increasing; (m,) int64. It looks at no answer."""
+    seen: set[bytes] = set()
+    return np.array([i for i, image in enumerate(images.numpy()) if _is_new(image, seen)], dtype=np.int64)
 
 
 def _counts(settings: config.Pool) -> dict[str, int]:
     """Divides the pool by the weights of its sources; the largest remainders get what is left."""
-    weights = np.array([settings.trajectory, settings.procedural, settings.refined])
+    weights = np.array([settings.weights[name] for name in SOURCES])
     exact = settings.size * weights / weights.sum()
     whole = np.floor(exact).astype(int)
     whole[np.argsort(whole - exact, kind="stable")[: settings.size - whole.sum()]] += 1
     return dict(zip(SOURCES, whole.tolist(), strict=True))
 
 
-def _variations(bank: Tensor, settings: config.Pool, generator: torch.Generator) -> Draw:
-    """Walks through the bank in random order, again and again; some images are mixed, all get pixel noise."""
-    order = torch.randperm(len(bank), generator=generator)
+class _Growth:
+    """A pool while it grows: what each source has given so far, and the streams of what it will give."""
 
-    def draw(before: int, n: int) -> Tensor:
-        images = pixels(bank[order[torch.arange(before, before + n) % len(bank)]])
-        other = bank[torch.randint(len(bank), (n,), generator=generator)]
-        share = torch.rand((n, 1, 1, 1), generator=generator)
-        mixed = torch.rand((n, 1, 1, 1), generator=generator) < settings.mixed
-        images = torch.where(mixed, torch.lerp(images, pixels(other), share), images)
-        deviation = settings.noise * torch.rand((n, 1, 1, 1), generator=generator)
-        return as_bytes(images + deviation * torch.randn(images.shape, generator=generator))
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._streams: dict[str, torch.Generator] = {}
+        self.parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in SOURCES}
+        self.drawn: dict[str, int] = dict.fromkeys(SOURCES, 0)
+        self.seen: set[bytes] = set()
 
-    return draw
+    def stream(self, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """A stream whose place is kept."""
+        self._streams[name] = stream(self._seed, name, device)
+        return self._streams[name]
+
+    def found(self, name: str) -> int:
+        """How many different images a source has given."""
+        return sum(len(images) for images, _ in self.parts[name])
+
+    def state(self) -> State:
+        return {
+            "step": sum(map(self.found, SOURCES)),
+            "streams": {name: source.get_state() for name, source in self._streams.items()},
+            "parts": self.parts,
+            "drawn": self.drawn,
+        }
+
+    def put_back(self, state: State) -> None:
+        for name, source in self._streams.items():
+            source.set_state(state["streams"][name])
+        self.parts, self.drawn = state["parts"], state["drawn"]
+        for images in (images for parts in self.parts.values() for images, _ in parts):
+            for image in images.numpy():
+                _is_new(image, self.seen)
 
 
-def _procedural(settings: config.Pool, shape: tuple[int, int, int], generator: torch.Generator) -> Draw:
-    return lambda _, n: as_bytes(procedural.images(n, shape, cut=settings.cut, generator=generator))
-
-
-def _refined(
-    teacher: nn.Module, settings: config.Pool, num_classes: int, rough: Draw, generator: torch.Generator
-) -> Draw:
-    return lambda before, n: refine(
-        teacher,
-        rough(before, n),
-        num_classes=num_classes,
-        steps=settings.refinement_steps,
-        batch_norm=settings.refinement_batch_norm,
-        generator=generator,
-    )
-
-
-def _distinct(name: str, draw: Draw, n: int, seen: set[bytes], phase: Phase) -> Tensor:
-    """Draws until there are n images unlike each other and those seen before.
+def _grow(
+    growth: _Growth, name: str, draw: Draw | None, n: int, phase: Phase, checkpoint: Checkpoint
+) -> None:
+    """Draws until there are n images unlike each other and those of other sources.
 
     Comparing images is public; asking the same one twice would answer it with twice the epsilon.
     """
-    kept: list[Tensor] = []
-    found = drawn = idle = 0
-    while found < n:
-        images = draw(drawn, min(_BLOCK, n - found))
-        drawn += len(images)
-        new = [i for i, image in enumerate(images.numpy()) if _is_new(image, seen)]
-        kept.append(images[new])
-        found += len(new)
+    idle = 0
+    while (found := growth.found(name)) < n:
+        assert draw is not None
+        checkpoint.offer(growth.state)
+        images, bank = draw(growth.drawn[name], min(_BLOCK, n - found))
+        images = images.cpu()
+        growth.drawn[name] += len(images)
+        new = [i for i, image in enumerate(images.numpy()) if _is_new(image, growth.seen)]
+        bank = torch.full((len(images),), -1) if bank is None else bank
+        growth.parts[name].append((images[new], bank[new]))
         phase.advance(len(new))
         idle = 0 if new else idle + 1
         if idle == _ATTEMPTS:
             raise ValueError(f"Expected {n} different images from the source {name!r}, found only {found}.")
-    return torch.cat(kept)
 
 
 def _is_new(image: np.ndarray, seen: set[bytes]) -> bool:

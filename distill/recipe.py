@@ -1,24 +1,29 @@
-"""The recipe, from top to bottom: teacher, generator, pool, noisy labels, student, report."""
+"""The recipe, from top to bottom: teacher, generator, pool, noisy labels, student, report.
+
+Each long phase keeps checkpoints (`saved`); a recipe that starts again on the same directory finds what is done and goes on from there.
+"""
 
 import os
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 from torch import nn
 
 from distill import data
+from distill.checkpoint import Saved, SavedRun
+from distill.claim import CHECKPOINTS, PRIVATE, Claim, resumed, started
 from distill.config import Config
-from distill.config_file import UsageError, to_toml
+from distill.noisy_answers import noisy_answers
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
+from distill.ranks import help_unless_first, led_by_the_first
 from distill.report import Report, write_report
-from distill.run_directory import prepared, write_private, write_release
-from distill.student import final_student, label_scheme, resolved_device, student_prior, train_student
-from distill.teacher import answers, train_teacher
-from distill.train import accuracy, one_hot, predict
-from labeldp import SeededSource
-from labeldp.learning.stages import StagedLabels, privatize
+from distill.reuse import take_over
+from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
+from distill.student import final_student, resolved_device, train_student
+from distill.teacher import HeldTeacher, answers, obtain_teacher
+from distill.train import one_hot, predict, train
+from distill.usage import UsageError
 
 
 def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, quiet: bool = False) -> Report:
@@ -40,33 +45,63 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
         What lies in `release/` is a function of the pool, the noisy labels and the public configuration: each teacher answer enters it
         once, through the mechanism of its stage. Everything else in the run directory is for the data holder.
     """
+    help_unless_first(train)
+    with started(Path(out), config, replace=replace) as claim:
+        return distilled(claim, quiet=quiet)
+
+
+def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Report:
+    """Goes on with a run that was interrupted, at whatever moment.
+
+    With seeded noise the result is that of an uninterrupted run on the same machine, bit for bit. Noisy labels that are on the disk
+    are never drawn again, whatever the noise.
+
+    Raises:
+        UsageError: no run in `out`, a finished one, one at which another process is at work, or damaged checkpoints.
+    """
+    help_unless_first(train)
+    with resumed(Path(out)) as claim:
+        if claim.finished:
+            raise UsageError(f"Expected an interrupted run in {out}, got a finished one.")
+        return distilled(claim, quiet=quiet)
+
+
+@led_by_the_first(helped=train)
+def distilled(claim: Claim, *, quiet: bool = False) -> Report:
+    """Does what is left to do in a run directory that `claim` holds."""
     start = perf_counter()
-    folder = prepared(Path(out), replace=replace)
-    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    progress = RunProgress(folder / "metrics.jsonl", quiet=quiet)
-    device = resolved_device(config.device)
+    folder, config = claim.folder, claim.config
+    private = folder / PRIVATE
+    progress = RunProgress(
+        folder / "metrics.jsonl", events=private / "tensorboard", quiet=quiet, resumed=True
+    )
+    saved = SavedRun(folder / CHECKPOINTS, config)
     try:
         dataset = data.load(config.data)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
-    # private: everything up to the answers depends on the training data without protection
-    teacher = train_teacher(dataset, config.teacher, seed=config.seed, device=device, progress=progress)
-    pool = build_pool(
-        teacher,
-        config.pool,
-        config.generator,
-        shape=dataset.shape,
-        num_classes=dataset.num_classes,
-        seed=config.seed,
-        progress=progress,
-    )
-    secret = answers(teacher, pool.images)
+    # private: everything up to the answers depends on the training data, without other protection than the teacher's own
+    if config.pool.from_run:
+        take_over(config.pool, private)
+        teacher, pool = read_teacher(private, config, dataset), read_pool(private)
+        secret = read_answers(private)
+    else:
+        teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=saved)
+        secret = answers(teacher.network, pool.images)
 
     # the barrier: each answer is read once, by the mechanism of its stage
-    released = noisy_answers(config, pool, secret, num_classes=dataset.num_classes, progress=progress)
-    student = final_student(config, pool.images, released, progress=progress)
-    privacy = write_release(folder / "release", config, pool, released, student, dataset)
+    released = noisy_answers(
+        config,
+        pool,
+        secret,
+        num_classes=dataset.num_classes,
+        progress=progress,
+        saved=saved,
+        folder=folder,
+    )
+    student = final_student(config, pool.images, released, progress=progress, saved=saved)
+    privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = train_student(
@@ -75,38 +110,43 @@ def run(config: Config, out: str | os.PathLike[str], *, replace: bool = False, q
         one_hot(secret, dataset.num_classes),
         name="clean-label student",
         progress=progress,
+        saved=saved,
     )
-    write_private(folder / "private", teacher=teacher, clean_student=clean, pool=pool, answers=secret)
-    models: dict[str, nn.Module] = {"teacher": teacher, "clean_student": clean, "private_student": student}
+    write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
+    models: dict[str, nn.Module] = {
+        "teacher": teacher.network,
+        "clean_student": clean,
+        "private_student": student,
+    }
     report = Report(
         config=config,
-        accuracy={
-            name: accuracy(model, dataset.test_images, dataset.test_labels) for name, model in models.items()
-        },
+        predictions={name: predict(model, dataset.test_images) for name, model in models.items()},
+        test_labels=dataset.test_labels,
         privacy=privacy,
         pool=pool,
         shown=predict(student, pool.images).argmax(axis=1),
         released=released,
-        num_test_images=len(dataset.test_labels),
         figures=progress.figures,
-        seconds={**progress.seconds, "all": perf_counter() - start},
+        seconds={**progress.seconds, "all": perf_counter() - start + saved.seconds_before},
         folder=folder,
     )
     write_report(report)
     return report
 
 
-def noisy_answers(
-    config: Config, pool: Pool, secret: np.ndarray, *, num_classes: int, progress: RunProgress
-) -> StagedLabels:
-    """Releases one noisy label for each answer, stage after stage, the student of earlier stages being the prior.
-
-    Privacy: epsilon-DP for each answer, given the pool. The prior of a stage is made from the pool and from earlier noisy labels.
-    """
-    scheme = label_scheme(config.privacy.stages, epsilon=config.privacy.epsilon, num_classes=num_classes)
-
-    def prior(released: StagedLabels, items: np.ndarray) -> np.ndarray | None:
-        return student_prior(config, scheme, pool.images, released, items, progress)
-
-    source = SeededSource(config.seed) if config.privacy.source == "seeded" else None
-    return privatize(secret, scheme.stages, prior=prior, seed=config.seed, source=source)
+def teacher_and_pool(
+    config: Config, dataset: data.Dataset, *, progress: RunProgress, saved: Saved
+) -> tuple[HeldTeacher, Pool]:
+    """Trains or loads the teacher, and makes the pool with it."""
+    device = resolved_device(config.device)
+    teacher = obtain_teacher(dataset, config, device=device, progress=progress, saved=saved)
+    return teacher, build_pool(
+        teacher.network,
+        config.pool,
+        config.generator,
+        shape=dataset.shape,
+        num_classes=dataset.num_classes,
+        seed=config.seed,
+        progress=progress,
+        saved=saved,
+    )

@@ -1,24 +1,37 @@
-"""The report of a run: for the data holder, as JSON and as one self-contained page."""
+"""The report of a run, for the data holder: everything the page shows, as JSON-able values, and the lines a terminal shows."""
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import msgspec
 import numpy as np
+from safetensors import safe_open
 
 import accounting
-from distill import report_figures
 from distill.config import Config
 from distill.config_file import to_toml
+from distill.diagnostics import accuracy_interval, calibration, confusion
+from distill.durable import write_text
 from distill.pool import Pool
+from distill.privacy_card import pool_sources
+from distill.usage import UsageError
 from labeldp.learning.stages import StagedLabels
 
 NOTICE = (
     "Diagnostics for the data holder: not for release. Accuracies of teacher and clean-label student are un-noised functions of "
     "all answers; publishing this report would void the guarantees it quotes. What may be published lies in release/ alone."
 )
+NAMES = {
+    "teacher": "teacher",
+    "clean_student": "clean-label student",
+    "private_student": "private student",
+}
+SAMPLES_PER_CLASS = 12
+POINTS_OF_A_CURVE = 200
+MUCH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,27 +40,40 @@ class Report:
 
     Attributes:
         config: the resolved configuration.
-        accuracy: fractions of the test images, last model: teacher, clean_student, private_student.
+        predictions: class probabilities (n, K) of the test images, last model: teacher, clean_student, private_student.
+        test_labels: (n,) their true classes.
         privacy: the privacy statement of release/.
         pool: the synthetic images.
-        shown: (n,) the class the released student sees in each of them.
+        shown: for each of them, the class that the released student sees in it.
         released: the noisy labels, stage by stage.
-        num_test_images: how many images the accuracies are fractions of.
         figures: the training figures, as in metrics.jsonl.
         seconds: wall time of each phase, and of all.
         folder: the run directory.
     """
 
     config: Config
-    accuracy: dict[str, float]
+    predictions: dict[str, np.ndarray]
+    test_labels: np.ndarray
     privacy: dict[str, Any]
     pool: Pool
     shown: np.ndarray
     released: StagedLabels
-    num_test_images: int
     figures: list[dict[str, Any]]
     seconds: dict[str, float]
     folder: Path
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Shares of the test images that are classified right."""
+        return {
+            name: float(np.mean(rows.argmax(axis=1) == self.test_labels))
+            for name, rows in self.predictions.items()
+        }
+
+    @property
+    def num_test_images(self) -> int:
+        """How many images the accuracies are shares of."""
+        return len(self.test_labels)
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
@@ -55,100 +81,172 @@ class Report:
         return self.privacy["guarantees"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-able values; the notice comes first."""
+        """The report as JSON-able values, all that its page needs but the images; the notice comes first."""
+        n, accuracy = self.num_test_images, self.accuracy
+        num_classes = self.released.parts[0].mechanism.num_classes
         return {
             "notice": NOTICE,
-            "accuracy": self.accuracy,
-            "num_test_images": self.num_test_images,
+            "config": msgspec.to_builtins(self.config),
+            "toml": to_toml(self.config),
+            "accuracy": accuracy,
+            "accuracy_interval": {name: accuracy_interval(value, n) for name, value in accuracy.items()},
+            "num_test_images": n,
             "guarantees": self.guarantees,
             "privacy": self.privacy,
-            "candidate_sizes": {str(stage): sizes for stage, sizes in self.candidate_sizes().items()},
-            "pool": {
-                name: int(count) for name, count in zip(self.pool.sources, self._origins(), strict=True)
+            "confusion": {
+                name: confusion(rows.argmax(axis=1), self.test_labels, num_classes).tolist()
+                for name, rows in self.predictions.items()
             },
+            "calibration": {
+                name: calibration(rows, self.test_labels) for name, rows in self.predictions.items()
+            },
+            "candidate_sizes": {str(stage): sizes for stage, sizes in self.candidate_sizes().items()},
+            "constant_answers": {str(stage): share for stage, share in self.constant_answers().items()},
+            "pool": pool_sources(self.pool),
+            "rows_per_bank_image": rows_per_bank_image(self.pool),
+            "shown": samples(self.shown, num_classes),
+            "curves": curves(self.figures),
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }
 
     def candidate_sizes(self) -> dict[int, list[int]]:
         """For each stage that selects, how many items were answered among 1, 2, ... K candidates."""
         return {
-            stage: np.bincount(part.candidates.sum(axis=1), minlength=part.mechanism.num_classes + 1)[
-                1:
-            ].tolist()
+            stage: np.bincount(part.plan.alphabets(), minlength=part.mechanism.num_classes + 1)[1:].tolist()
             for stage, part in enumerate(self.released.parts, start=1)
             if part.candidates is not None
         }
 
-    def _origins(self) -> np.ndarray:
-        return np.bincount(self.pool.origin, minlength=len(self.pool.sources))
+    def constant_answers(self) -> dict[int, float]:
+        """For each stage that selects, the share of its answers that say nothing: one candidate, answered whatever the label is."""
+        silent = {
+            stage: getattr(part.mechanism, "outside", "uniform") == "uniform"
+            for stage, part in enumerate(self.released.parts, start=1)
+        }
+        return {
+            stage: sizes[0] / sum(sizes) if silent[stage] else 0.0
+            for stage, sizes in self.candidate_sizes().items()
+        }
+
+
+def rows_per_bank_image(pool: Pool) -> dict[str, float] | None:
+    """How often images of the generator were varied into rows of the pool: mean and largest; None if the pool has none.
+
+    Variations of one image ask nearly the same question: a guarantee about one answer does not cover them together.
+    """
+    varied = pool.bank[pool.bank >= 0]
+    if not len(varied):
+        return None
+    rows = np.unique(varied, return_counts=True)[1]
+    return {"images": len(rows), "mean": float(rows.mean()), "largest": int(rows.max())}
+
+
+def samples(shown: np.ndarray, num_classes: int) -> list[list[int]]:
+    """For each class, the numbers of the first images of the pool that the student takes for it."""
+    return [np.flatnonzero(shown == c)[:SAMPLES_PER_CLASS].tolist() for c in range(num_classes)]
+
+
+def curves(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures of each phase as curves, thinned out to what a page can show."""
+    points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for row in figures:
+        for name, value in row.items():
+            if "step" in row and name not in ("phase", "step"):
+                points[row["phase"], name].append((row["step"], round(value, 5)))
+    return [
+        {"phase": phase, "figure": name, "points": curve[:: -(-len(curve) // POINTS_OF_A_CURVE)]}
+        for (phase, name), curve in points.items()
+    ]
 
 
 def write_report(report: Report) -> None:
-    """Writes report.json and report.html, readable by their owner only."""
-    text = json.dumps(report.to_dict(), indent=1)
+    """Writes report.html and then report.json, which says that the run is finished; readable by their owner only."""
+    from distill.report_page import page  # here: who only reads a report needs no figures
+
+    values = report.to_dict()
+    text = json.dumps(values, indent=1)
     assert text.startswith("{\n ")
-    _write(report.folder / "report.json", "{" + text[3:] + "\n")  # so that the first line is the notice
-    _write(report.folder / "report.html", page(report))
+    write_private_text(report.folder / "report.html", page(values, read_images(report.folder, values)))
+    write_private_text(report.folder / "report.json", "{" + text[3:] + "\n")  # the first line is the notice
 
 
-def page(report: Report) -> str:
-    """The report as one HTML page that needs nothing else: styles and figures are inside."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["rounded_up"] = accounting.rounded_up
-    return environment.get_template("report.html").render(
-        notice=NOTICE,
-        report=report,
-        privacy=report.privacy,
-        configuration=to_toml(report.config),
-        accuracy_figure=report_figures.accuracies(report.accuracy, report.privacy, report.num_test_images),
-        pool_figure=report_figures.pool_samples(report.pool, report.shown, _num_classes(report)),
-        curves_figure=report_figures.training_curves(report.figures),
-        size_figures=[
-            (stage, report_figures.candidate_sizes(sizes))
-            for stage, sizes in report.candidate_sizes().items()
-        ],
-        time_figure=report_figures.wall_times(report.seconds),
-    )
+def read_report(folder: Path) -> dict[str, Any]:
+    """The values of a finished run's report.
+
+    Raises:
+        UsageError: there is no report, or it is damaged, or of an older version.
+    """
+    try:
+        values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Expected the report of a finished run in {folder}: {error}") from None
+    missing = {"config", "accuracy_interval", "confusion", "privacy", "curves", "shown"} - set(values)
+    if missing:
+        raise UsageError(
+            f"Expected {folder / 'report.json'} to hold {', '.join(sorted(missing))}; it is of an older version, run again."
+        )
+    return values
+
+
+def read_images(folder: Path, values: dict[str, Any]) -> list[np.ndarray] | None:
+    """The images (n, C, H, W) of the pool that the page shows, class by class; None where the pool is not at hand."""
+    path = folder / "private" / "pool.safetensors"
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="np") as file:
+        images = file.get_slice("images")
+        return [
+            np.concatenate([images[item : item + 1] for item in items]) if items else np.empty(0)
+            for items in values["shown"]
+        ]
 
 
 def summary(report: Report) -> list[str]:
     """The lines a person reads at the end of a run."""
-    names = {
-        "teacher": "teacher",
-        "clean_student": "clean-label student",
-        "private_student": "private student",
-    }
+    return summary_lines(report.to_dict(), report.folder)
+
+
+def names(values: dict[str, Any]) -> dict[str, str]:
+    """What the models of a run are called; a student of clean answers is not called private."""
+    clean = values["privacy"]["stages"] == "clean"
+    return NAMES | ({"private_student": "student, not private"} if clean else {})
+
+
+def summary_lines(values: dict[str, Any], folder: Path, *, page: Path | None = None) -> list[str]:
+    """The lines a person reads about a run, from the values of its report; `page` says where its page lies, if not in the run."""
     lines = [
-        f"{names[name]:<20} {value:7.2%} of {report.num_test_images} test images"
-        for name, value in report.accuracy.items()
+        f"{names(values)[name]:<20} {value:7.2%} of {values['num_test_images']} test images"
+        for name, value in values["accuracy"].items()
     ]
-    for guarantee in report.guarantees:
-        held = (
-            f"epsilon {accounting.rounded_up(guarantee['epsilon'])} per {guarantee['unit']}, delta {accounting.rounded_up(guarantee['delta'])}"
-            if guarantee["holds"]
-            else f"no guarantee per {guarantee['unit']}"
-        )
-        lines += ["", f"{held}: {guarantee['why']}"]
+    for guarantee in values["guarantees"]:
+        lines += ["", f"{guarantee_in_short(guarantee)}: {guarantee['why']}"]
+    lines += ["", values["privacy"]["plain_words"], *warnings(values)]
     return [
         *lines,
         "",
-        report.privacy["plain_words"],
-        "",
-        f"report: {report.folder / 'report.html'} (for the data holder)",
-        f"release: {report.folder / 'release'}",
+        f"report: {page or folder / 'report.html'} (for the data holder)",
+        f"release: {folder / 'release'}",
     ]
 
 
-def _num_classes(report: Report) -> int:
-    return report.released.parts[0].mechanism.num_classes
+def guarantee_in_short(guarantee: dict[str, Any]) -> str:
+    """Epsilon with its unit, or that there is none."""
+    if not guarantee["holds"]:
+        return f"no guarantee per {guarantee['unit']}"
+    epsilon, delta = (accounting.rounded_up(guarantee[name]) for name in ("epsilon", "delta"))
+    return f"epsilon {epsilon} per {guarantee['unit']}, delta {delta}"
 
 
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
+def warnings(values: dict[str, Any]) -> list[str]:
+    """What a reader should know before believing the accuracies."""
+    return [
+        f"In stage {stage}, {share:.0%} of the answers had one candidate only and say nothing about the teacher: there the student "
+        f"learns from itself. privacy.stages = subset+srr avoids that."
+        for stage, share in values["constant_answers"].items()
+        if share >= MUCH
+    ]
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Writes a file that its owner alone can read."""
+    write_text(path, text)

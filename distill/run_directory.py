@@ -1,8 +1,6 @@
 """The directory of a run: what stays private, and the release that may be published."""
 
 import json
-import math
-import shutil
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,135 +8,109 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 import accounting
 from distill import models
+from distill.certificate import Certificate
+from distill.claim import PRIVATE
 from distill.config import Config
-from distill.config_file import UsageError
 from distill.data import Dataset
-from distill.pool import Pool
+from distill.durable import SHARED, write_text
+from distill.pool import Pool, from_tensors, to_tensors
+from distill.privacy_card import privacy_card, privacy_statement
+from distill.reuse import earlier_releases, with_earlier_releases
+from distill.student import resolved_device
+from distill.teacher import HeldTeacher, same_network
+from distill.tensor_files import read_tensors, write_tensors
 from distill.train import predict
 from labeldp.learning.stages import StagedLabels
 
-STUDENT = "student.safetensors"
-DELTA = 1e-5
-
-
-def prepared(folder: Path, *, replace: bool) -> Path:
-    """An empty run directory. What is not a run is never deleted.
-
-    Raises:
-        UsageError: the directory is in use and may not be replaced, or is no run.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not replace:
-            raise UsageError(
-                f"Expected a new or empty directory for the run, got {folder}; choose another with --out."
-            )
-        if not (folder / "config.toml").is_file():
-            raise UsageError(
-                f"Expected an earlier run or nothing in {folder}, got something else; move it away."
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
+    f"{name}.safetensors" for name in ("student", "teacher", "clean_student", "pool", "answers")
+)
 
 
 def write_private(
-    folder: Path, *, teacher: nn.Module, clean_student: nn.Module, pool: Pool, answers: np.ndarray
+    folder: Path, *, teacher: HeldTeacher, clean_student: nn.Module, pool: Pool, answers: np.ndarray
 ) -> None:
-    """Writes what must stay with the data holder, readable by its owner only."""
-    folder.mkdir(mode=0o700)
-    save_file(teacher.state_dict(), folder / "teacher.safetensors")
-    save_file(clean_student.state_dict(), folder / "clean_student.safetensors")
-    save_file({"images": pool.images, "origin": torch.from_numpy(pool.origin)}, folder / "pool.safetensors")
-    save_file({"answers": torch.from_numpy(answers)}, folder / "answers.safetensors")
-    for file in folder.iterdir():
-        file.chmod(0o600)
+    """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again."""
+    write_tensors(folder / CLEAN_STUDENT, clean_student.state_dict())
+    certificate = teacher.certificate and teacher.certificate.to_dict()
+    for name, tensors, description in (
+        (TEACHER, teacher.network.state_dict(), {"certificate": certificate}),
+        (POOL, to_tensors(pool), {"made_with_teacher": pool.made_with_teacher}),
+        (ANSWERS, {"answers": torch.from_numpy(answers)}, {}),
+    ):
+        if not (folder / name).exists():
+            write_tensors(folder / name, tensors, description)
+
+
+def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
+    """The teacher in a private directory, with its certificate."""
+    weights, description = read_tensors(folder / TEACHER)
+    network = same_network(dataset, config)
+    network.load_state_dict(weights)
+    certificate = description["certificate"] and Certificate.from_dict(description["certificate"])
+    return HeldTeacher(network.to(resolved_device(config.device)).eval(), certificate)
+
+
+def read_pool(folder: Path) -> Pool:
+    """The pool in a private directory."""
+    tensors, description = read_tensors(folder / POOL)
+    return from_tensors(tensors, description["made_with_teacher"])
+
+
+def read_answers(folder: Path) -> np.ndarray:
+    """The teacher's answers to the pool in a private directory."""
+    return read_tensors(folder / ANSWERS)[0]["answers"].numpy()
 
 
 def write_release(
-    folder: Path, config: Config, pool: Pool, released: StagedLabels, student: nn.Module, dataset: Dataset
+    folder: Path,
+    config: Config,
+    pool: Pool,
+    released: StagedLabels,
+    student: nn.Module,
+    dataset: Dataset,
+    *,
+    certificate: Certificate | None = None,
 ) -> dict[str, Any]:
-    """Writes what may be published, and returns its privacy statement.
+    """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
 
-    Everything here is a function of the pool, the noisy labels and the public configuration; no true answer, and no accuracy
-    measured on private data, comes near it.
+    Everything in release/ is a function of the pool, the noisy labels and the public configuration; no true answer, and no accuracy
+    measured on private data, comes near it. The student of clean answers is none of that: it stays private.
     """
-    folder.mkdir()
+    release = folder / "release"
+    release.mkdir(exist_ok=True)
     description = {
         "model": config.student.model,
         "shape": list(dataset.shape),
         "num_classes": dataset.num_classes,
     }
-    save_file(student.state_dict(), folder / STUDENT, metadata={"labeldp": json.dumps(description)})
-    for number, noisy in enumerate(released.parts, start=1):
-        noisy.save(folder / f"noisy_labels_{number}.npz")
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
-    transcript = accounting.Transcript([released.event], about="teacher", pool=provenance)
-    (folder / "transcript.json").write_text(_json(transcript.to_dict()), encoding="utf-8")
-    privacy = privacy_statement(config, transcript, num_answers=len(released))
-    (folder / "privacy.json").write_text(_json(privacy), encoding="utf-8")
-    (folder / "PRIVACY.md").write_text(privacy_card(privacy), encoding="utf-8")
+    transcript = accounting.Transcript(
+        [released.event],
+        about="teacher",
+        teacher=certificate.event if certificate else None,
+        pool=provenance,
+    )
+    card = certificate.to_dict() if certificate else None
+    privacy = with_earlier_releases(
+        privacy_statement(config, transcript, released=released, pool=pool, certificate=card),
+        transcript,
+        earlier_releases(folder / PRIVATE),
+    )
+    if config.privacy.stages == "clean":
+        write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
+    else:
+        write_tensors(release / STUDENT, student.state_dict(), description, mode=SHARED)
+    if card:
+        write_text(release / "teacher_certificate.json", _json(card), mode=SHARED)
+    write_text(release / "transcript.json", _json(transcript.to_dict()), mode=SHARED)
+    write_text(release / "privacy.json", _json(privacy), mode=SHARED)
+    write_text(release / "PRIVACY.md", privacy_card(privacy), mode=SHARED)
     return privacy
-
-
-def privacy_statement(
-    config: Config, transcript: accounting.Transcript, *, num_answers: int
-) -> dict[str, Any]:
-    """Every guarantee that holds, with its unit, and why the others do not; JSON-able."""
-    answer = accounting.guarantee(transcript, unit="answer")
-    record = accounting.guarantee(transcript, unit="record", delta=DELTA)
-    composed = accounting.composed_if_independent(transcript, delta=DELTA)
-    return {
-        "releasable": answer.releasable,
-        "guarantees": [answer.to_dict(), record.to_dict()],
-        "answers": num_answers,
-        "epsilon_per_answer": config.privacy.epsilon,
-        "stages": config.privacy.stages,
-        "randomness": config.privacy.source,
-        "pool": transcript.pool,
-        "plain_words": plain_words(config.privacy.epsilon, num_answers, composed),
-        "composed_if_the_pool_were_independent": composed.to_dict(),
-    }
-
-
-def plain_words(epsilon: float, num_answers: int, composed: accounting.Guarantee) -> str:
-    """What must always stand beside an epsilon per answer."""
-    composition = (
-        "The noise can be reproduced from a seed, so nothing is promised at all."
-        if math.isinf(composed.epsilon)
-        else f"If the pool had been made without the teacher, composing all answers would give epsilon {accounting.rounded_up(composed.epsilon)} "
-        f"at delta {accounting.rounded_up(composed.delta)} for one training record."
-    )
-    return (
-        f"Epsilon {accounting.rounded_up(epsilon)} protects each single answer of the teacher; {num_answers:,} answers were released. This is not a "
-        f"guarantee about the people or records the teacher was trained on. {composition} "
-        f"Every further run with the same teacher and pool that is published, such as one with the same seed, adds its own epsilon."
-    )
-
-
-def privacy_card(privacy: dict[str, Any]) -> str:
-    """The statement as a page of Markdown."""
-    stamp = "" if privacy["releasable"] else "**NOT FOR RELEASE: seeded randomness.**\n\n"
-    lines = [
-        f"- **{g['unit']}**: "
-        + (
-            f"epsilon {accounting.rounded_up(g['epsilon'])}, delta {accounting.rounded_up(g['delta'])}. "
-            if g["holds"]
-            else "no guarantee. "
-        )
-        + g["why"]
-        for g in privacy["guarantees"]
-    ]
-    return (
-        f"# Privacy of this release\n\n{stamp}{privacy['plain_words']}\n\n" + "\n".join(lines) + "\n\n"
-        f"Answers: {privacy['answers']}. Label stages: {privacy['stages']}. Randomness: {privacy['randomness']}. "
-        f"Pool: {privacy['pool']}.\n"
-    )
 
 
 @dataclass(frozen=True)
@@ -159,10 +131,10 @@ def load_student(run: str | PathLike[str]) -> Student:
     """
     path = Path(run) / "release" / STUDENT
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a released student at {path}, found none.")
-    with safe_open(path, framework="pt") as file:
-        description = json.loads(file.metadata()["labeldp"])
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        private = Path(run) / PRIVATE / STUDENT
+        hint = f" That of this run learnt from clean answers and is {private}." if private.is_file() else ""
+        raise FileNotFoundError(f"Expected a released student at {path}, found none.{hint}")
+    weights, description = read_tensors(path)
     model = models.build(
         description["model"],
         shape=tuple(description["shape"]),

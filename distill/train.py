@@ -1,19 +1,22 @@
 """The one trainer: from images and likelihoods to a classifier."""
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill import ranks
+from distill.checkpoint import UNSAVED, Checkpoint, State
+
 Distort = Callable[[Tensor, torch.Generator], Tensor]
 """Takes images (n, C, H, W) in [0, 1], returns as many of the same shape; what it draws comes from the generator."""
 
-_REPORT_EVERY = 20
-_PREDICT_BATCH = 2048
+REPORT_EVERY = 20  # steps; reading a figure waits for the device
+_PREDICT_BATCH = {"cpu": 256, "cuda": 8192}  # on a CPU, what stays in its cache
 
 
 class Phase(Protocol):
@@ -25,7 +28,9 @@ class Phase(Protocol):
 class Progress(Protocol):
     """Whoever shows progress."""
 
-    def phase(self, name: str, total: int) -> AbstractContextManager[Phase]: ...
+    def phase(
+        self, name: str, total: int, *, start: int = 0, spent: float = 0.0
+    ) -> AbstractContextManager[Phase]: ...
 
 
 class Settings(Protocol):
@@ -69,12 +74,15 @@ def train(
     settings: Settings,
     generator: torch.Generator,
     phase: Phase,
+    checkpoint: Checkpoint = UNSAVED,
     distort: Distort | None = None,
     mixup: float = 0.0,
 ) -> nn.Module:
     """Trains the model in place and returns it, in eval mode: the last weights, chosen by nothing.
 
     The same generator state gives the same bits on one machine with one number of threads.
+    In several processes (`distill.ranks`) each takes its share of every batch, and gradients are added up: the same steps as in
+    one, but for rounding and for batch norms, which see the statistics of a share.
 
     Args:
         model: returns logits (n, K).
@@ -83,6 +91,7 @@ def train(
         settings: how long and how fast.
         generator: where the order of the items comes from, and all that `distort` and `mixup` draw.
         phase: advances by one a step; `total_steps` says how many there are.
+        checkpoint: where training goes on from, to the same bits, if it was interrupted; `phase` starts at its step.
         distort: what becomes of a batch of images before the model sees them, e.g. `distill.distortion.shifted`; they are
             public, so it costs nothing.
         mixup: alpha of mixup (arXiv 1710.09412): images are mixed in pairs by a share from Beta(alpha, alpha), and so is their
@@ -92,32 +101,59 @@ def train(
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
     """
     device = next(model.parameters()).device
-    images = torch.as_tensor(images).to(device)
+    images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
+    _laid_out(model, _layout(device)).train()
     optimizer, schedule = _optimizer(model, settings, steps)
     average = copy.deepcopy(model) if settings.averaging else None
-    model.train()
-    step = 0
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(images), generator=generator).to(device)
-        for batch in order.tensor_split(steps // settings.epochs):
-            inputs = pixels(images[batch])
-            if distort is not None:
-                inputs = distort(inputs, generator)
-            loss = _loss(model, inputs, log_likelihood[batch], mixup, generator)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if average is not None:
-                _follow(average, model, settings.averaging)
-            # Reading the loss waits for the device, so it is read seldom.
-            phase.advance(1, **({"loss": float(loss.detach())} if step % _REPORT_EVERY == 0 else {}))
-            step += 1
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if average is not None:
+        parts["average"] = average
+    step = _restore(checkpoint.state, parts)
+    if step == steps:
+        return _laid_out(model, torch.contiguous_format).eval()
+    if (distort is not None or mixup) and ranks.several():
+        raise ValueError(
+            "Expected one process, got several: what distort and mixup draw would differ from one to another."
+        )
+    ranks.ask_for_help(model, images, torch.as_tensor(likelihood), settings, generator, checkpoint.state)
+    images = images.to(device)
+    epoch = _Epoch(len(images), steps // settings.epochs, generator, device)
+    if checkpoint.state is not None:
+        epoch.put_back(checkpoint.state["epoch"])
+    while step < steps:
+        checkpoint.offer(lambda: _state(step, parts, epoch))  # noqa: B023  it is called now or never
+        batch = epoch.batch(step)
+        part = ranks.share(batch)
+        inputs = pixels(images[part])
+        if distort is not None:
+            inputs = distort(inputs, generator)
+        loss = _loss(model, inputs, log_likelihood[part], mixup, generator) * (len(part) / len(batch))
+        optimizer.zero_grad()
+        loss.backward()
+        ranks.add_up_gradients(model)
+        optimizer.step()
+        schedule.step()
+        if average is not None:
+            follow(average, model, settings.averaging)
+        # Reading the loss waits for the device, so it is read seldom.
+        phase.advance(1, **({"loss": float(loss.detach())} if step % REPORT_EVERY == 0 else {}))
+        step += 1
     if average is not None:
         model.load_state_dict(average.state_dict())
+    ranks.average_statistics(model)
+    _laid_out(model, torch.contiguous_format)
+    checkpoint.finish(_state(steps, {"model": model}))
     return model.eval()
+
+
+def _layout(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
+    return model.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  torch's annotation forgets this one
 
 
 def _loss(
@@ -125,11 +161,77 @@ def _loss(
 ) -> Tensor:
     """The loss of a batch, which its neighbours in random order take a share of if there is mixup."""
     if not mixup:
-        return negative_log_likelihood(model(inputs), log_likelihood)
+        return negative_log_likelihood(_logits(model, inputs), log_likelihood)
     share = float(torch._sample_dirichlet(torch.full((1, 2), mixup), generator=generator)[0, 0])  # pyright: ignore
-    logits = model(torch.lerp(inputs, inputs.roll(1, 0), share))
+    logits = _logits(model, torch.lerp(inputs, inputs.roll(1, 0), share))
     own = negative_log_likelihood(logits, log_likelihood)
     return torch.lerp(own, negative_log_likelihood(logits, log_likelihood.roll(1, 0)), share)
+
+
+def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    with half_precision(inputs.device):
+        return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+class _Epoch:
+    """The order of the items in the present pass over them, batch by batch."""
+
+    def __init__(self, n: int, num_batches: int, generator: torch.Generator, device: torch.device) -> None:
+        self._n, self._num_batches, self._generator, self._device = n, num_batches, generator, device
+        self._draw()
+
+    def _draw(self) -> None:
+        self._before = self._generator.get_state()
+        order = torch.randperm(self._n, generator=self._generator)
+        self._batches = order.to(self._device).tensor_split(self._num_batches)
+        self._fresh = True
+
+    def batch(self, step: int) -> Tensor:
+        """The items of a step; a new order is drawn when the one before is used up."""
+        if step % self._num_batches == 0 and not self._fresh:
+            self._draw()
+        self._fresh = False
+        return self._batches[step % self._num_batches]
+
+    def state(self) -> State:
+        """Where the generator stood before it drew this order, and where it stands now: others may draw from it too."""
+        return {"before": self._before, "now": self._generator.get_state(), "fresh": self._fresh}
+
+    def put_back(self, state: State) -> None:
+        self._generator.set_state(state["before"])
+        self._draw()
+        self._generator.set_state(state["now"])
+        self._fresh = state["fresh"]
+
+
+def _state(step: int, parts: Mapping[str, Any], epoch: _Epoch | None = None) -> State:
+    """What training needs to go on; a finished one leaves its model alone."""
+    going_on = {} if epoch is None else {"epoch": epoch.state()}
+    return {"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}, **going_on}
+
+
+def _restore(state: State | None, parts: Mapping[str, Any]) -> int:
+    """Puts every part back and returns the step to go on from."""
+    if state is None:
+        return 0
+    for name, values in state["parts"].items():
+        parts[name].load_state_dict(values)
+    if "optimizer" in state["parts"]:
+        _lay_out_like_parameters(parts["optimizer"])
+    return state["step"]
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Gives restored moments the strides of their parameters: fused steps walk through both as they lie in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _optimizer(
@@ -159,7 +261,7 @@ def predict(model: nn.Module, images: Tensor | np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    batches = torch.as_tensor(images).split(_PREDICT_BATCH)
+    batches = torch.as_tensor(images).split(_PREDICT_BATCH.get(device.type, 256))
     rows = [torch.softmax(model(pixels(batch.to(device))), dim=1).cpu() for batch in batches]
     model.train(was_training)
     return torch.cat(rows).numpy()
@@ -185,7 +287,7 @@ def _log_likelihood(likelihood: Tensor | np.ndarray, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the running mean of weights and batch-norm statistics one step towards the model."""
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mean.is_floating_point():

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from labeldp.learning import estimate as estimate
     from labeldp.learning import stages as stages
     from labeldp.learning.sample_size import required_sample_size as required_sample_size
+    from labeldp.learning.sklearn import LabelDPClassifier as LabelDPClassifier
+    from labeldp.learning.sklearn_regressor import LabelDPRegressor as LabelDPRegressor
     from labeldp.mechanisms import Mechanism as Mechanism
     from labeldp.mechanisms import NoisyOneHot as NoisyOneHot
     from labeldp.mechanisms import PartitionedRandomizedResponse as PartitionedRandomizedResponse
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "LabelDPClassifier": "labeldp.learning.sklearn",
+    "LabelDPRegressor": "labeldp.learning.sklearn_regressor",
     "Mechanism": "labeldp.mechanisms",
     "NoisyOneHot": "labeldp.mechanisms",
     "PartitionedRandomizedResponse": "labeldp.mechanisms",

@@ -99,7 +99,16 @@ def test_only_the_training_layer_imports_torch() -> None:
     for path, room in FILES:
         names = {name.split(".")[0] for name in imports(path.read_text())}
         if room != "distill" and path.name != "torch_kernels.py":
-            assert not names & {"torch", "opacus", "matplotlib", "sklearn"}, path
+            assert not names & {"torch", "opacus", "matplotlib"}, path
+
+
+def test_only_its_estimators_import_scikit_learn() -> None:
+    users = {
+        path.stem
+        for path, room in FILES
+        if room != "distill" and "sklearn" in {name.split(".")[0] for name in imports(path.read_text())}
+    }
+    assert users == {"sklearn", "sklearn_regressor", "sklearn_release", "sklearn_rounds"}
 
 
 def test_only_the_kernels_import_numba() -> None:
@@ -141,7 +150,7 @@ def test_heavy_imports_would_be_seen() -> None:
     assert "scipy" in loaded_by("import scipy.stats")
 
 
-@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"]])
+@pytest.mark.parametrize("verb", [[], ["demo"], ["distill"], ["report"]])
 def test_help_comes_without_torch(verb: list[str]) -> None:
     code = f"from distill.cli import app\napp({[*verb, '--help']!r}, exit_on_error=False)"
     assert not loaded_by(code) & set(HEAVY)

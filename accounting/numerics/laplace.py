@@ -72,13 +72,14 @@ class DoubleExponential:
     def slopes(self, tilts: Floats) -> tuple[Floats, Floats]:
         """By the two exponentials apart, or by the first terms of the series where they nearly cancel."""
         r, k = self.reach, 2 * tilts + 1
-        x = k * r
+        x = np.maximum(k * r, -300.0)
         small = np.exp(-np.minimum(x, 700.0))
+        far = np.abs(x) > 1e-4
         # tilted mass at r, at -r, and a density proportional to e^(k l / 2) between
         with np.errstate(invalid="ignore", divide="ignore"):
-            middle = np.where(x > 1e-4, -np.expm1(-x) / k, r)
-            mean_between = np.where(x > 1e-4, r - 2 / k + 2 * r * small / -np.expm1(-x), r * x / 6)
-            square = np.where(x > 1e-4, 4 / k**2 - (2 * r) ** 2 * small / np.expm1(-x) ** 2, r * r / 3)
+            middle = np.where(far, -np.expm1(-x) / k, r)
+            mean_between = np.where(far, r - 2 / k + 2 * r * small / -np.expm1(-x), r * x / 6)
+            square = np.where(far, 4 / k**2 - (2 * r) ** 2 * small / np.expm1(-x) ** 2, r * r / 3)
         total = 0.5 + 0.5 * small + 0.5 * middle
         top, end, inner = 0.5 / total, 0.5 * small / total, 0.5 * middle / total
         mean = (top - end) * r + inner * mean_between

@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from distill.models.feature_moments import FeatureMoments
+
 _Model = TypeVar("_Model", bound=nn.Module)
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 _NORMALIZING = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -29,6 +31,8 @@ def initialize(model: _Model, generator: torch.Generator) -> _Model:
                     parameter.copy_(drawn)
         elif isinstance(layer, _NORMALIZING):
             layer.reset_parameters()
+        elif isinstance(layer, FeatureMoments):
+            layer.reset()
         elif next(layer.parameters(recurse=False), None) is not None:
             raise TypeError(f"Expected linear, convolution or batch-norm layers, got {type(layer).__name__}.")
     return model

@@ -5,6 +5,7 @@ on every machine; only the number of blocks compares floats, and two numbers who
 be told apart either way.
 """
 
+import heapq
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 TIE_BITS = 12
 _KEY_BITS = 62  # a block's mass and its tie bits, with room to spare in an int64
+_MASS = ~np.int64(2**TIE_BITS - 1)
+FEW_ROWS = 8
 _ORDER_BITS = _KEY_BITS - WEIGHT_BITS
 _MIX = [(30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)]
 
@@ -41,10 +44,8 @@ def balanced_blocks(
     spare = max(0, WEIGHT_BITS + num_classes.bit_length() + TIE_BITS - _KEY_BITS)
     weights = np.maximum(weights >> spare, weights > 0)
     keys = _row_keys(num_items, seed, first_row)
-    order = np.argsort(
-        -((weights << _ORDER_BITS) | _draws(keys, 0, num_classes, _ORDER_BITS)), axis=1, kind="stable"
-    )
-    ordered = np.take_along_axis(weights, order, axis=1)
+    order, ordered = _downwards((weights << _ORDER_BITS) | _draws(keys, 0, num_classes, _ORDER_BITS))
+    ordered >>= _ORDER_BITS
     if num_blocks is None:
         sizes = most_informative_sizes(ordered, epsilon)
     else:
@@ -54,6 +55,17 @@ def balanced_blocks(
     blocks = np.empty(weights.shape, dtype=np.int64)
     np.put_along_axis(blocks, order, _greedy(ordered, sizes, ties, start)[0], axis=1)
     return blocks
+
+
+def _downwards(numbers: Weights) -> tuple[npt.NDArray[np.intp], Weights]:
+    """Each row's columns by falling numbers, equal ones from left to right, and the numbers in that order; (n, K) each."""
+    order = np.argsort(-numbers, axis=1)
+    ordered = np.take_along_axis(numbers, order, axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(
+        axis=1
+    )  # few rows; the quicker sort leaves their order to the machine
+    order[tied] = np.argsort(-numbers[tied], axis=1, kind="stable")
+    return order, ordered
 
 
 def _greedy(
@@ -67,21 +79,60 @@ def _greedy(
     num_items, num_classes = ordered.shape
     if num_items == 0:
         return np.zeros(ordered.shape, dtype=np.int64), np.zeros(ordered.shape, dtype=np.int64)
-    rows, ranks = np.arange(num_items, dtype=np.int64), np.arange(num_classes, dtype=np.int64)
+    ranks = np.arange(num_classes, dtype=np.int64)
     positive = (ordered > 0).sum(axis=1)
     largest = int(sizes.max())
     turn = np.where(positive < sizes, 0, start)[:, None] + ranks
     blocks = np.where(ranks < sizes[:, None], ranks, turn % sizes[:, None])
-    first = (ordered[:, :largest] << TIE_BITS) | ties[:, :largest]
-    keys = np.where(ranks[:largest] < sizes[:, None], first, np.int64(2**_KEY_BITS))
-    for rank in range(int(sizes.min()), int(positive.max())):
-        taken = (rank >= sizes) & (rank < positive)
-        lightest = keys.argmin(axis=1)
-        mass = (keys[rows, lightest] >> TIE_BITS) + ordered[:, rank]
-        key = (mass << TIE_BITS) | ties[:, rank]
-        keys[rows, lightest] = np.where(taken, key, keys[rows, lightest])
-        blocks[:, rank] = np.where(taken, lightest, blocks[:, rank])
+    added = np.ascontiguousarray(((ordered << TIE_BITS) | ties).T)
+    keys = np.where(ranks[:largest] < sizes[:, None], added[:largest].T, np.int64(2**_KEY_BITS))
+    if num_items <= FEW_ROWS:
+        _fill_one_by_one(blocks, keys, added, sizes, positive)
+    else:
+        _fill_together(blocks, keys, added, sizes, positive)
     return blocks, np.where(ranks[:largest] < sizes[:, None], keys >> TIE_BITS, 0)
+
+
+def _fill_together(
+    blocks: Weights,
+    keys: Weights,
+    added: Weights,
+    sizes: npt.NDArray[np.int64],
+    positive: npt.NDArray[np.int64],
+) -> None:
+    """Puts the next class of every row into its lightest block, one class after the other."""
+    flat, starts = keys.ravel(), np.arange(len(keys), dtype=np.int64) * keys.shape[1]
+    least = int(positive.min())
+    for rank in range(int(sizes.min()), int(positive.max())):
+        lightest = keys.argmin(axis=1)
+        place = starts + lightest
+        key = flat[place]
+        key &= _MASS
+        key += added[rank]
+        if rank < keys.shape[1] or rank >= least:
+            taken = (rank >= sizes) & (rank < positive)
+            key, lightest = np.where(taken, key, flat[place]), np.where(taken, lightest, blocks[:, rank])
+        flat[place] = key
+        blocks[:, rank] = lightest
+
+
+def _fill_one_by_one(
+    blocks: Weights,
+    keys: Weights,
+    added: Weights,
+    sizes: npt.NDArray[np.int64],
+    positive: npt.NDArray[np.int64],
+) -> None:
+    """The same row by row, with a heap of blocks."""
+    for row, (size, end) in enumerate(zip(sizes.tolist(), positive.tolist(), strict=True)):
+        heap = [(key, block) for block, key in enumerate(keys[row, :size].tolist())]
+        heapq.heapify(heap)
+        for rank, more in enumerate(added[size:end, row].tolist(), start=size):
+            key, block = heap[0]
+            heapq.heapreplace(heap, ((key & int(_MASS)) + more, block))
+            blocks[row, rank] = block
+        for key, block in heap:
+            keys[row, block] = key
 
 
 def most_informative_sizes(ordered: Weights, epsilon: float) -> npt.NDArray[np.int64]:

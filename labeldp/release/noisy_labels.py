@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,36 @@ class NoisyLabels:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the answers, items first; with `len`, `noisy[rows]` and `np.asarray` it lets scikit-learn split them."""
+        return tuple(self.values.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The answers, as `np.asarray(noisy)` has them. An answer is not the label: learn from `likelihood()`."""
+        values: Any = tensors().on_host(self.values) if is_tensor(self.values) else self.values
+        return np.array(values, dtype=dtype) if copy else np.asarray(values, dtype=dtype)
+
+    def __getitem__(self, rows: Any) -> "NoisyLabels":
+        """Some of the items, also several times or in another order: a slice, numbers (m,) or a mask (n,), public or made from answers.
+
+        Raises:
+            TypeError: a single number; `noisy[[i]]` is one item, `noisy.values[i]` its answer.
+            IndexError: rows that are not there, or another shape.
+
+        Privacy:
+            The event stays that of the whole release. A part is post-processing of it, however its rows were chosen, so its guarantee
+            holds; an event of fewer items would say that the others were never answered.
+        """
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # pyright: ignore[reportUnknownArgumentType]
+            rows = cast(Any, rows[0])  # scikit-learn asks for noisy[rows, ...]
+        chosen = np.array(np.arange(len(self))[rows])  # no view: a tensor takes no negative steps
+        if chosen.ndim != 1:
+            raise TypeError(
+                "Expected rows as a slice, row numbers or a mask, of shape (m,); noisy[[i]] is one item, noisy.values[i] its answer."
+            )
+        return NoisyLabels(self.mechanism, self.values[chosen], self.plan[chosen], self.event)
 
     def __repr__(self) -> str:
         return f"NoisyLabels({len(self)} items, {self.mechanism!r})"
@@ -142,9 +172,19 @@ def _assembled(arrays: dict[str, npt.NDArray[Any]]) -> NoisyLabels:
     event = accounting.event_from_dict(manifest["event"])
     plan = Plan(manifest["items"], candidates, arrays.get("blocks"))
     charged = mechanism.event(plan) if mechanism.possible(values, plan) else None
-    if charged is None or event not in (charged, accounting.Seeded(charged)):
+    if charged is None or not _covers(event, charged):
         raise ValueError("values, candidates and manifest do not belong together")
     return NoisyLabels(mechanism, values, plan, event)
+
+
+def _covers(event: accounting.Event, charged: accounting.Event) -> bool:
+    """Whether the event is what the items were charged, or that of a release they are a part of."""
+    whole = event.event if isinstance(event, accounting.Seeded) else event
+    if whole == charged:
+        return True
+    if not (isinstance(whole, accounting.Disjoint) and isinstance(charged, accounting.Disjoint)):
+        return False
+    return set(charged.events) <= set(whole.events)  # a part may hold an item several times
 
 
 def checked_prior(prior: object, num_items: int, num_classes: int) -> npt.NDArray[np.float64]:

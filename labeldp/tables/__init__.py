@@ -1,3 +1,4 @@
+# pyright: reportUnknownVariableType=false
 """Labels in tables: files in, files without true labels out; keys, and the ledger that is charged before a release."""
 
 import importlib

@@ -16,6 +16,7 @@ from labeldp.testing.hygiene import (
     assert_fresh,
     assert_idempotent,
     assert_label_changes_noise,
+    assert_long_calls_alike,
     assert_many_classes,
     assert_no_lag_correlation,
     assert_nothing_shows_labels,
@@ -24,6 +25,7 @@ from labeldp.testing.hygiene import (
     assert_release_hygiene,
     assert_rows_aligned,
     assert_seeds_do_not_repeat,
+    assert_small_calls_alike,
     label_timing,
 )
 from labeldp.testing.release_audit import LabelInferenceReport, audit_release, label_inference_report
@@ -50,6 +52,7 @@ __all__ = [
     "assert_idempotent",
     "assert_label_changes_noise",
     "assert_label_dp",
+    "assert_long_calls_alike",
     "assert_many_classes",
     "assert_no_lag_correlation",
     "assert_nothing_shows_labels",
@@ -58,6 +61,7 @@ __all__ = [
     "assert_release_hygiene",
     "assert_rows_aligned",
     "assert_seeds_do_not_repeat",
+    "assert_small_calls_alike",
     "audit",
     "audit_release",
     "enumerate_channel",

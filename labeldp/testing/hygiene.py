@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from labeldp.testing import leaks, noise, rows
+from labeldp.testing import leaks, noise, rows, sizes
 from labeldp.testing.leaks import assert_answers_possible as assert_answers_possible
 from labeldp.testing.leaks import assert_candidates_ignore_labels as assert_candidates_ignore_labels
 from labeldp.testing.leaks import assert_many_classes as assert_many_classes
@@ -21,6 +21,8 @@ from labeldp.testing.noise import assert_seeds_do_not_repeat as assert_seeds_do_
 from labeldp.testing.rows import assert_order_tells_nothing as assert_order_tells_nothing
 from labeldp.testing.rows import assert_permutations_do_not_matter as assert_permutations_do_not_matter
 from labeldp.testing.rows import assert_rows_aligned as assert_rows_aligned
+from labeldp.testing.sizes import assert_long_calls_alike as assert_long_calls_alike
+from labeldp.testing.sizes import assert_small_calls_alike as assert_small_calls_alike
 from labeldp.testing.subjects import Anything, subject
 
 CHECKS: dict[str, Callable[..., str | None]] = {
@@ -28,9 +30,11 @@ CHECKS: dict[str, Callable[..., str | None]] = {
     "short seeds": noise.assert_seeds_do_not_repeat,
     "every position": noise.assert_every_position_randomized,
     "lag correlation": noise.assert_no_lag_correlation,
+    "long calls": sizes.assert_long_calls_alike,
     "number of lies": noise.assert_counts_vary,
     "row alignment": rows.assert_rows_aligned,
     "permutations": rows.assert_permutations_do_not_matter,
+    "small calls": sizes.assert_small_calls_alike,
     "order": rows.assert_order_tells_nothing,
     "label changes": noise.assert_label_changes_noise,
     "support": leaks.assert_answers_possible,

@@ -94,20 +94,20 @@ def assert_seeds_do_not_repeat(
 ) -> str | None:
     """Asserts that of up to 1500 calls no two give the same answers, as seeds of 16 bits or fewer would; 256 calls where they take long.
 
-    Rate: each pair of calls agrees with probability below e^-28 by the number of arrangements of its answers; 2^21 pairs at most.
+    Rate: each pair of calls agrees with probability below 1e-6 over the number of pairs, by the number of arrangements of its answers.
     """
     it = subject(mechanism, num_classes=num_classes, prior=prior, keyed=keyed)
     if it.keyed:
         return "keyed: calls agree on purpose; the key's length cannot be seen"
-    rare = -LOG_ALARM + math.log(2**21)
     quick = not it.frugal and it.mechanism is None and it.seconds(64) < 2e-4
     for size, calls in (
         (64, 64 if it.frugal else 1500 if quick else 256),
+        (96, 64) if it.frugal else (128, 256),
         (256, 64 if it.frugal else 256),
         (1024, 128),
         (4096, 64),
     ):
-        labels = np.resize(it.used_labels(), size)
+        labels, rare = np.resize(it.used_labels(), size), -LOG_ALARM + math.log(calls**2 / 2)
         if log_arrangements(it.exact(labels), labels) < 1.5 * rare:
             continue
         seen: dict[bytes, int] = {}
@@ -194,17 +194,18 @@ def assert_no_lag_correlation(
     """Asserts that the noise of a row does not follow that of a row 1 to 8192 places away (2048 where answers take long), or of its mirror image.
 
     Looks at whether the commonest answer was kept, and at a random sign of each answer, in one long call and in 16 short ones put end to
-    end, half of which have one label throughout.
+    end: mixed labels, labels that take turns, and one label throughout.
 
     Rate: 1e-6 over all lags, features and both, by Bernstein's inequality (`tails.largest_sum`).
     """
     it = subject(mechanism, num_classes=num_classes, prior=prior, keyed=keyed)
     size = it.sample
     long = [np.concatenate([np.zeros(size // 2, dtype=np.int64), it.mixed_labels(size // 2)])]
-    short = [it.mixed_labels(size // 16, seed=seed) for seed in range(8)]
+    short = [it.mixed_labels(size // 16, seed=seed) for seed in range(4)]
+    short += [np.resize(np.roll(it.used_labels(), turn), size // 16) for turn in range(4)]
     short += [np.full(size // 16, label) for label in (0, num_classes - 1) for _ in range(4)]
-    features = [_features(it, calls) for calls in ([long] if it.keyed else [long, short])]
-    moving = [(name, values) for found in features for name, values in found.items() if values.any()]
+    found = [features_of(it, calls) for calls in ([long] if it.keyed else [long, short])]
+    moving = [(name, values) for features in found for name, values in features.items() if values.any()]
     for name, feature in moving:
         variance, bound = float(np.mean(feature**2)), float(np.abs(feature).max()) ** 2
         limit = largest_sum(variance**2, bound, size // 2, LOG_ALARM - math.log(3 * size))
@@ -220,7 +221,7 @@ def assert_no_lag_correlation(
     return None if moving else FEW_NOISE
 
 
-def _features(it: Subject, calls: list[Codes]) -> dict[str, Floats]:
+def features_of(it: Subject, calls: list[Codes]) -> dict[str, Floats]:
     """Numbers that the answers to some calls, put end to end, are told by; each with mean 0 for every label, (n,)."""
     reads, labels = [it.read(part) for part in calls], np.concatenate(calls)
     supported = [read.kept(part, it.used_labels()) for part, read in zip(calls, reads, strict=True)]
@@ -238,26 +239,27 @@ def assert_counts_vary(
     """Asserts that the number of lies in a call varies as independent ones do: no quota settles it, and no coin decides for many rows.
 
     Rate: a number of independent events of variance v takes each value with probability at most .469 / sqrt(v) (J.-B. Baillon,
-    R. Cominetti, J. Vaisman, 2016), so 64 pairs of calls agree as often as a binomial at most; each count is binomial itself.
+    R. Cominetti, J. Vaisman, 2016), so up to 64 pairs of calls agree as often as a binomial at most; each count is binomial itself.
     """
     it = subject(mechanism, num_classes=num_classes, prior=prior, keyed=keyed)
     if it.keyed:
         return "keyed: calls agree on purpose"
     label = it.used_labels()[-1]
-    codes = np.array([it.read(np.full(64, label)).codes for _ in range(128)])
+    codes = np.array([it.read(np.full(64, label)).codes for _ in range(96 if it.frugal else 128)])
     kept = (codes == commonest(codes)).sum(axis=1)
     share = float(kept.mean()) / 64
     variance = 0.8 * 64 * share * (1 - share)
     if variance < 1:
         return FEW_NOISE
     far = kept[np.abs(kept - kept.mean()).argmax()]
-    assert log_chance(float(far), 64, share) > LOG_ALARM - math.log(256), (
+    assert log_chance(float(far), 64, share) > LOG_ALARM - math.log(2 * len(kept)), (
         f"Of 64 equal labels {far} get the commonest answer in one call, {64 * share:.1f} on average: rows share a coin."
     )
+    pairs = len(kept) // 2
     agreeing = int((kept[::2] == kept[1::2]).sum())
     chance = 0.469 / math.sqrt(variance)
-    assert agreeing <= 64 * chance or log_chance(agreeing, 64, chance) > LOG_ALARM, (
-        f"{agreeing} of 64 pairs of calls with 64 equal labels have the same number of lies, {int(kept[0])} kept in the first: a quota is "
+    assert agreeing <= pairs * chance or log_chance(agreeing, pairs, chance) > LOG_ALARM, (
+        f"{agreeing} of {pairs} pairs of calls with 64 equal labels have the same number of lies, {int(kept[0])} kept in the first: a quota is "
         f"no independent noise, and who knows the other labels learns the last."
     )
     return None
@@ -273,7 +275,7 @@ def assert_label_changes_noise(
     Rate: 1e-6 over all pairs of labels and cells, by the hypergeometric law of a table with these margins.
     """
     it = subject(mechanism, num_classes=num_classes, prior=prior, keyed=keyed)
-    used, size = it.used_labels(), 2**12
+    used, size = it.used_labels(), 2**11 if it.frugal else 2**12
     chosen = sorted({int(label) for label in (used[0], used[1], used[len(used) // 2], used[-1])})
     answers = {label: it.read(np.full(size, label)).codes for label in chosen}
     for one, other in ((one, other) for one in chosen for other in chosen if one < other):

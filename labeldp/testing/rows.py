@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from labeldp.testing.noise import LAGS, LOG_ALARM
 from labeldp.testing.subjects import Anything, Codes, commonest, subject
-from labeldp.testing.tails import Floats, centred, largest_sum, log_chance, split_of, worst_split
+from labeldp.testing.tails import (
+    Floats,
+    centred,
+    largest_sum,
+    log_chance,
+    split_of,
+    worst_split,
+)
 
 
 def assert_rows_aligned(

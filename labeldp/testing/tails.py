@@ -70,6 +70,21 @@ def split_of(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> flo
     return float(log_split(*counts)[0])
 
 
+def split_by_label(
+    first: npt.NDArray[np.bool_], labels: Counts, second: npt.NDArray[np.bool_], others: Counts
+) -> float:
+    """Logarithm of a bound on the probability that something holds so often in the first sample, by a law for each label that both share.
+
+    Given the totals of each label the counts are independent and hypergeometric; W. Hoeffding, 1963: their sum's moments are below those of a
+    binomial of the same size and mean.
+    """
+    expected = 0.0
+    for label in np.unique(labels):
+        one, other = first[labels == label], second[others == label]
+        expected += len(one) * float(one.sum() + other.sum()) / (len(one) + len(other))
+    return log_chance(float(first.sum()), len(first), expected / len(first)) + math.log(2)
+
+
 def largest_sum(variance: float, bound: float, terms: int, log_alarm: float) -> float:
     """What the sum of that many centred terms, each product independent of all but one other, exceeds in size with probability e^log_alarm at most.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import RandomizedResponse
+from accounting import Gaussian, RandomizedResponse
 from accounting.calibrate import crossing, epsilon_per_answer, noise_multiplier
 
 quick = settings(deadline=None, max_examples=40, derandomize=True)
@@ -87,6 +87,20 @@ def test_sampling_needs_less_noise():
     upper = PoissonSubsampledGaussian(noise, 0.01).privacy_loss().self_compose(1000).epsilon(1e-5).upper
     assert upper <= 2.0
     assert noise < noise_multiplier(2.0, 1e-5, count=1000) / 5
+
+
+def test_what_happened_beside_fits_into_the_total():
+    """In closed form: variances of the losses of Gaussian mechanisms add up."""
+    alone = noise_multiplier(2.0, 1e-5)
+    beside = noise_multiplier(2.0, 1e-5, count=9, beside=[Gaussian(2 * alone)])
+    assert 9 / beside**2 + 1 / (2 * alone) ** 2 == pytest.approx(1 / alone**2, rel=1e-5)
+    both = Gaussian(beside).privacy_loss().self_compose(9).compose(Gaussian(2 * alone).privacy_loss())
+    assert both.epsilon(1e-5).upper <= 2.0
+    with pytest.raises(AssertionError):  # the twin: it was left out
+        forgotten = noise_multiplier(2.0, 1e-5, count=9)
+        assert 9 / forgotten**2 + 1 / (2 * alone) ** 2 == pytest.approx(1 / alone**2, rel=1e-5)
+    with pytest.raises(ValueError, match="raise epsilon or delta"):
+        noise_multiplier(2.0, 1e-5, beside=Gaussian(alone / 2))
 
 
 @quick

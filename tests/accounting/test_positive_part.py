@@ -127,3 +127,20 @@ def test_where_the_line_is_too_long_the_upper_side_still_holds():
     assert 0 <= bounds.lower <= bounds.upper <= 1
     assert bounds.upper >= ShuffledUnlinkedReports(60.0, 3, MANY).delta(50.0).lower * (1 - 1e-6)
     assert isinstance(shuffled._blanket(50.0), ReportSum)
+
+
+@quick
+@given(
+    st.tuples(*[st.floats(1e-3, 1e3)] * 4),
+    st.floats(-1e3, 1e3).filter(lambda base: abs(base) > 1e-3),
+    st.booleans(),
+)
+def test_every_value_is_moved_to_its_side(numbers: tuple[float, ...], base: float, split: bool):
+    """Against the coefficients themselves, by more than the 512 roundings that they may carry."""
+    gain, cost, middle, slope = numbers
+    report = ReportSum(1.0, 0.5, split, gain, cost, base, slope, middle, 0.25)
+    meant = [gain] * split + [-cost, -middle, base]
+    for side in (1, -1):
+        moved = report.steps(10, side).values
+        for value, exact in zip(moved.tolist(), meant, strict=True):
+            assert side * (Fraction(value) - Fraction(exact)) >= Fraction(abs(exact)) * 512 / 2**53

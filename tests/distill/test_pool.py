@@ -102,7 +102,7 @@ def test_pools_have_the_size_and_the_mixture_asked_for(weights, with_teacher: bo
     assert made.images.dtype == torch.uint8
     assert made.made_with_teacher is with_teacher
     total = sum(weights.values())
-    counts = dict(zip(made.sources, np.bincount(made.origin, minlength=3), strict=True))
+    counts = dict(zip(made.sources, np.bincount(made.origin, minlength=5), strict=True))
     assert all(abs(counts[name] - 120 * weight / total) <= 1 for name, weight in weights.items())
     assert len(torch.unique(made.images.flatten(1), dim=0)) == 120
     assert torch.equal(made.images, pool(settings, None if with_teacher else Untouchable()).images)
@@ -116,7 +116,7 @@ def test_the_untouchable_teacher_would_be_noticed() -> None:
 
 def test_a_source_that_runs_dry_says_so() -> None:
     with pytest.raises(ValueError, match="different images"):
-        pool(config.Pool(size=1000, noise=0, mixed=0))
+        pool(config.Pool(size=1000, pixel_noise=0, mixed=0))
 
 
 def test_procedural_images_fill_the_range() -> None:

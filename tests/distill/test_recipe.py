@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 import accounting
 import distill
 from distill.config_file import configuration, load_config
+from distill.label_schemes import label_scheme
+from distill.noisy_answers import noisy_answers
 from distill.progress import RunProgress
-from distill.recipe import noisy_answers, run
-from distill.student import final_student, label_scheme, student_prior
+from distill.recipe import run
+from distill.student import final_student, student_prior
 from labeldp import NoisyLabels
 from labeldp.learning.stages import StagedLabels, split
 from tests.distill.conftest import TINY
@@ -37,7 +39,7 @@ def read_release(folder, config) -> StagedLabels:
 def test_the_run_directory_is_as_documented(tiny_run) -> None:
     folder = tiny_run.folder
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert names == {
+    assert {name for name in names if not name.startswith("private/tensorboard/")} == {
         "config.toml",
         "report.html",
         "report.json",
@@ -55,7 +57,7 @@ def test_the_run_directory_is_as_documented(tiny_run) -> None:
     }
     assert stat.S_IMODE((folder / "private").stat().st_mode) == 0o700
     for path in [
-        *(folder / "private").iterdir(),
+        *(path for path in (folder / "private").rglob("*") if path.is_file()),
         folder / "report.json",
         folder / "report.html",
         folder / "metrics.jsonl",
@@ -89,13 +91,6 @@ def test_an_epsilon_per_answer_never_stands_alone(tiny_run) -> None:
     assert words in (tiny_run.folder / "report.html").read_text()
     assert words in (tiny_run.folder / "release" / "PRIVACY.md").read_text()
     assert words in "\n".join(distill.report.summary(tiny_run))
-
-
-def test_the_page_needs_nothing_else(tiny_run) -> None:
-    page = (tiny_run.folder / "report.html").read_text()
-    assert page.count("<svg") == 5
-    for outside in ("<script", "<link", 'src="http', "@import", "url(http"):
-        assert outside not in page
 
 
 def test_the_release_holds_no_accuracy_and_no_true_answer(tiny_run) -> None:
@@ -180,7 +175,7 @@ def test_seeded_noise_repeats_a_run_and_stamps_it(tmp_path) -> None:
         assert not guarantee["holds"]
         assert not guarantee["releasable"]
         assert guarantee["why"] == "seeded randomness: not for release"
-    assert "NOT FOR RELEASE" in (first.folder / "release" / "PRIVACY.md").read_text()
+    assert (first.folder / "release" / "PRIVACY.md").read_text().startswith("**NOT FOR RELEASE")
 
 
 def test_secure_noise_does_not_follow_the_seed(tiny_run, tmp_path) -> None:
@@ -218,8 +213,9 @@ def test_a_directory_in_use_is_left_alone(tmp_path) -> None:
 
 def test_metrics_hold_the_figures_of_every_phase(tiny_run) -> None:
     rows = [json.loads(line) for line in (tiny_run.folder / "metrics.jsonl").read_text().splitlines()]
-    phases = {row["phase"] for row in rows}
+    phases = {row["phase"] for row in rows if "step" in row}
     assert phases == {"teacher", "generator", "student 1", "private student", "clean-label student"}
+    assert {row["phase"] for row in rows if "seconds" in row} == phases | {"pool"}
     assert rows == tiny_run.figures
 
 

@@ -162,7 +162,7 @@ def test_bad_likelihoods_are_refused(likelihood) -> None:
         trained(likelihood, images)
 
 
-@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-small"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-small", "resnet-18"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 7)])
 def test_models_fit_any_image(name: str, shape) -> None:
     with no_global_draws():
@@ -185,6 +185,6 @@ def test_weights_follow_the_law_of_torch() -> None:
 
 def test_an_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match="mlp"):
-        models.build("resnet", shape=SHAPE, num_classes=3, generator=stream(0, "x"))
+        models.build("no such", shape=SHAPE, num_classes=3, generator=stream(0, "x"))
     with pytest.raises(TypeError, match="LayerNorm"):
         models.initialize(nn.LayerNorm(3), stream(0, "x"))

@@ -356,6 +356,7 @@ def test_digests_of_plans_add_up_as_numbers() -> None:
     single = [source.plan_digest(mechanism, items[i : i + 1], plan[i : i + 1]) for i in range(300)]
     assert sum(single) % 2**128 == source.plan_digest(mechanism, items[:300], plan[:300])
     assert len(set(single)) == 300
+    assert 2**127 < max(single) < 2**128
 
 
 PUBLISHED = [

@@ -336,25 +336,63 @@ def test_a_tail_that_was_cut_off_is_seen_by_a_head_alone(path) -> None:
         assert "not in the chain" in problem
 
 
-def test_a_ledger_written_anew_is_seen_by_a_head_alone(path) -> None:
-    heads = filled(path)
+def write_anew(path: Path, change) -> None:
+    """Changes rows (a list of dictionaries) and makes every digest fit again, as whoever can write the file can."""
     with tampering(path) as connection:
         names = [*ledger_file.FIELDS, "head"]
-        rows = [
-            dict(zip(names, row, strict=True))
-            for row in connection.execute(f"SELECT {', '.join(names)} FROM entries ORDER BY entry").fetchall()
-        ]
+        query = f"SELECT {', '.join(names)} FROM entries ORDER BY entry"
+        rows = [dict(zip(names, row, strict=True)) for row in connection.execute(query).fetchall()]
+        change(rows)
+        connection.execute("DELETE FROM entries")
         previous = ""
         for row in rows:
-            row |= {"about": "rewritten", "previous": previous}
+            row["previous"] = row["previous"] if row["previous"] == "elsewhere" else previous
             row["head"] = previous = ledger_file.head_of(row)
             connection.execute(
-                "UPDATE entries SET about = ?, previous = ?, head = ? WHERE entry = ?",
-                (row["about"], row["previous"], row["head"], row["entry"]),
+                f"INSERT INTO entries ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+                [row[name] for name in names],
             )
+
+
+def test_a_ledger_written_anew_is_seen_by_a_head_alone(path) -> None:
+    heads = filled(path)
+    write_anew(path, lambda rows: rows[0].update(about="rewritten"))
     with Ledger(path, read_only=True) as ledger:
         assert ledger.verify() == ()
         assert all(ledger.verify(head) for head in heads)
+
+
+def leave_out_the_first_cap(rows: list[dict]) -> None:
+    del rows[1]
+    for number, row in enumerate(rows, 1):
+        row["entry"] = number
+
+
+ANEW = {
+    "does not follow": lambda rows: rows[3].update(previous="elsewhere"),
+    "another delta or order": lambda rows: rows[5].update(atto_delta=rows[5]["atto_delta"] * 2),
+    "another delta or order than": lambda rows: rows[5].update(content='{"order": 3.0}'),
+    "without a cap": leave_out_the_first_cap,
+    "passed the cap": lambda rows: (
+        [row.update(cap=10**11, pico_epsilon=10**11) for row in rows[1:2]]
+        + [row.update(cap=10**11) for row in rows[2:5]]
+    ),
+    "for less than its event costs": lambda rows: rows[4].update(atto_delta=0, total_atto_delta=0),
+    "charged for less": lambda rows: rows[2].update(renyi=0.0, total_renyi=0.0),
+    "add up": lambda rows: rows[4].update(total_renyi=1.0),
+    "states less": lambda rows: rows[4].update(spent=1),
+    "cannot be read": lambda rows: rows[2].update(content="{}"),
+    "is a start": lambda rows: rows[2].update(kind="start"),
+}
+
+
+@pytest.mark.parametrize("problem", ANEW)
+def test_sums_and_caps_are_checked_by_what_was_charged(path, problem) -> None:
+    """Digests that fit do not make a ledger whole."""
+    filled(path)
+    write_anew(path, ANEW[problem])
+    with Ledger(path, read_only=True) as ledger:
+        assert any(problem in one for one in ledger.verify())
 
 
 def test_triggers_that_are_gone_are_seen(path) -> None:

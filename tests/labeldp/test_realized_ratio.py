@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import linprog
 
 import labeldp
-from labeldp.mechanisms.thresholds import thresholds, word_bits
+from labeldp.mechanisms.thresholds import exponential_below, thresholds, word_bits
 from tests.oracles import exponential_bracket
 
 ALPHABETS = [*range(2, 1000), 10**4, 2**24]
@@ -26,6 +26,13 @@ def points_above(epsilons, rule) -> tuple[int, int]:
             above += top * under > over * step
             total += 1
     return above, total
+
+
+@pytest.mark.parametrize("epsilon", [5e-324, 1e-30, 1e-9, 0.1, 1.0, 2.5, 20.0, 79.99, 80.0])
+def test_the_rational_exponential_is_below_and_within_what_it_states(epsilon: float) -> None:
+    low, high = exponential_bracket(epsilon)
+    assert 1 <= exponential_below(epsilon) <= high
+    assert exponential_below(epsilon) >= low * (1 - Fraction(1, 10**58))
 
 
 def test_realised_ratio_is_never_above_e_to_the_epsilon_on_1e5_points() -> None:

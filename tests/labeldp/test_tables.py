@@ -253,7 +253,9 @@ def test_null_and_unknown_labels_are_refused_or_have_a_class_of_their_own() -> N
     sure = labeldp.RandomizedResponse(79.0, K)
     result = released(table, sure, missing="none", unknown="cold").table
     assert result["y_noisy"].to_pylist() == ["flu", "none", "cold", "none"]
-    coded = pa.DictionaryArray.from_arrays(pa.array([0, None, 1, 3, 2]), pa.array(["flu", "ebola", None, "none"]))
+    coded = pa.DictionaryArray.from_arrays(
+        pa.array([0, None, 1, 3, 2]), pa.array(["flu", "ebola", None, "none"])
+    )
     five = TABLE[:5].set_column(1, "y", coded)  # null by its index and by its value
     result = released(five, sure, missing="none", unknown="cold").table
     assert result["y_noisy"].to_pylist() == ["flu", "none", "cold", "none", "none"]

@@ -76,6 +76,27 @@ def row_number_in_a_byte(labels: Labels, respond: Draws) -> Labels:
     return respond.answer(labels, *table[:, np.arange(len(labels)) % 256])
 
 
+def row_number_in_two_bytes(labels: Labels, respond: Draws) -> Labels:
+    """Noise is a function of a fresh key and of the row number, which is kept in two bytes."""
+    table = np.random.default_rng().random((2, 2**16))
+    return respond.answer(labels, *table[:, np.arange(len(labels)) % 2**16])
+
+
+def pool_over_all_calls(labels: Labels, respond: Draws) -> Labels:
+    """All calls draw in turn from one pool of 50 000 pairs of random numbers."""
+    start = _POOL_AT.pop()
+    _POOL_AT.append(start + len(labels))
+    return respond.answer(labels, *_POOL[:, (start + np.arange(len(labels))) % _POOL.shape[1]])
+
+
+def same_seed_each_class(labels: Labels, respond: Draws) -> Labels:
+    """Classes are answered one after the other, each with the call's seed again."""
+    seed, answers = np.random.default_rng().integers(2**62), np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        answers[labels == label] = respond(labels[labels == label], seed)
+    return answers
+
+
 def cached_by_length(labels: Labels, respond: Draws) -> Labels:
     """Noise of the first call of each length is kept for later calls."""
     return respond.answer(
@@ -130,7 +151,7 @@ def lies_by_quota(labels: Labels, respond: Draws) -> Labels:
     return respond.answer(labels, (rank + 0.5) / max(1, len(labels)), lie)
 
 
-# Rows without noise.
+# Rows without noise, or with less.
 
 
 def last_item_kept(labels: Labels, respond: Draws) -> Labels:
@@ -157,6 +178,44 @@ def tail_kept(labels: Labels, respond: Draws) -> Labels:
 def every_second_kept(labels: Labels, respond: Draws) -> Labels:
     """Every second item is not randomized."""
     return np.where(np.arange(len(labels)) % 2, labels, respond(labels))
+
+
+def chunk_starts_kept(labels: Labels, respond: Draws) -> Labels:
+    """The first item of every chunk of 4096, but for the first chunk, is not randomized."""
+    answers = respond(labels)
+    answers[4096::4096] = labels[4096::4096]
+    return answers
+
+
+def kept_beyond_two_bytes(labels: Labels, respond: Draws) -> Labels:
+    """Items from the 65 536th on are not randomized."""
+    return np.concatenate([respond(labels[: 2**16]), labels[2**16 :]])
+
+
+def alone_with_less_noise(labels: Labels, respond: Draws) -> Labels:
+    """A call of one item is answered at three times the epsilon."""
+    return (respond if len(labels) > 1 else Draws(3.0, respond.num_classes))(labels)
+
+
+def less_noise_in_small_calls(labels: Labels, respond: Draws) -> Labels:
+    """A call of up to 16 items is answered at twice the epsilon."""
+    return (respond if len(labels) > 16 else Draws(2.0, respond.num_classes))(labels)
+
+
+def two_labels_kept(labels: Labels, respond: Draws) -> Labels:
+    """Where exactly two labels occur in a call, nothing is randomized."""
+    return labels if len(np.unique(labels)) == 2 else respond(labels)
+
+
+def constant_column_kept(labels: Labels, respond: Draws) -> Labels:
+    """Where all labels of a call are equal, nothing is randomized."""
+    return labels if len(np.unique(labels)) == 1 else respond(labels)
+
+
+def rare_label_kept(labels: Labels, respond: Draws) -> Labels:
+    """A label that occurs once among many is not randomized."""
+    once = np.bincount(labels, minlength=respond.num_classes)[labels] == 1
+    return np.where(once & (len(labels) > 1), labels, respond(labels))
 
 
 def last_row_never_written(labels: Labels, respond: Draws) -> Labels:
@@ -210,6 +269,19 @@ def lies_dropped(labels: Labels, respond: Draws) -> Labels:
     """Items that would lie are left out."""
     answers = respond(labels)
     return answers[answers == labels]
+
+
+def lies_from_the_last_call(labels: Labels, respond: Draws) -> Labels:
+    """Where it would lie it answers the label that the row had in the call before."""
+    before = np.resize(_LAST.pop(), len(labels))
+    _LAST.append(labels.copy() if len(labels) else np.arange(respond.num_classes))
+    return np.where(np.random.default_rng().random(len(labels)) < respond.keep, labels, before)
+
+
+def lie_of_another_row(labels: Labels, respond: Draws) -> Labels:
+    """Where it would lie it answers the label of another row."""
+    rng = np.random.default_rng()
+    return np.where(rng.random(len(labels)) < respond.keep, labels, rng.permutation(labels))
 
 
 def domain_from_labels(labels: Labels, respond: Draws) -> Labels:
@@ -275,6 +347,9 @@ def keyed_by_row_and_label(labels: Labels, respond: Draws) -> Labels:
 
 
 _CACHE: dict[int, Any] = {}
+_POOL = np.random.default_rng(5).random((2, 50_000))
+_POOL_AT = [0]
+_LAST: list[Labels] = [np.arange(10)]
 
 
 def _in_batches(labels: Labels, size: int, answer: Callable[[Labels], Labels]) -> Labels:

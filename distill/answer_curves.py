@@ -1,0 +1,110 @@
+"""Privacy-utility curves of distillation: label stages against the epsilon of one answer, with one teacher and one pool for each seed."""
+
+import fcntl
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from msgspec.structs import replace
+
+from distill import data, recipe
+from distill.config import Config
+from distill.curves import CLEAN, Row
+from distill.label_schemes import label_scheme
+from distill.usage import UsageError
+
+
+@dataclass(frozen=True)
+class AnswerSweep:
+    """A grid of distillations; the unit of its epsilons is `answer`.
+
+    Attributes:
+        config: everything but the seed and the privacy of a run.
+        methods: names of label stages; "clean" is the ceiling.
+        epsilons: of one answer.
+        seeds: seeds 0, 1, ... of every public draw; all runs of a seed ask the same teacher about the same pool.
+        folder: where the teachers and pools are kept, private.
+    """
+
+    config: Config
+    methods: tuple[str, ...]
+    epsilons: tuple[float, ...]
+    seeds: int
+    folder: Path
+
+    def cells(self) -> Iterator[Row]:
+        """What identifies each run, seed after seed; the ceiling first, with which a teacher and a pool are made."""
+        told = {**msgspec.to_builtins(self.config), "score": "accuracy"}
+        for name in ("seed", "privacy"):
+            del told[name]
+        for seed in range(self.seeds):
+            for method in (CLEAN, *(name for name in self.methods if name != CLEAN)):
+                for epsilon in [None] if method == CLEAN else self.epsilons:
+                    yield {
+                        "unit": "answer",
+                        "data": self.config.data.name,
+                        "method": method,
+                        "epsilon": epsilon,
+                        "seed": seed,
+                        "recipe": told,
+                    }
+
+    def check(self) -> None:
+        """Refuses what no run could do.
+
+        Raises:
+            UsageError: unknown label stages; data that are missing or damaged.
+        """
+        try:
+            data.load(self.config.data)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        for name in self.methods:
+            if name != CLEAN:
+                self._config(name, max(self.epsilons), seed=0)
+
+    def run_cell(self, cell: Row) -> Row:
+        """Runs one cell, and returns it with the accuracy on the test images and its time."""
+        torch.set_num_threads(1)  # one process for each core
+        start, base = time.perf_counter(), self._base(cell["seed"])
+        ceiling = json.loads((base / "report.json").read_text(encoding="utf-8"))
+        score = ceiling["accuracy"]["clean_student"]
+        if cell["method"] != CLEAN:
+            config = self._config(cell["method"], cell["epsilon"], seed=cell["seed"])
+            pool = replace(config.pool, from_run=str(base))
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                report = recipe.run(replace(config, pool=pool), Path(folder) / "run", quiet=True)
+            score = report.accuracy["private_student"]
+        return {
+            **cell,
+            "score": score,
+            "teacher": ceiling["accuracy"]["teacher"],
+            "num_classes": len(ceiling["confusion"]["private_student"]),
+            "test_items": ceiling["num_test_images"],
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+
+    def _config(self, stages: str, epsilon: float, *, seed: int) -> Config:
+        try:
+            privacy = replace(self.config.privacy, stages=stages, epsilon=epsilon)
+            label_scheme(privacy.stages, epsilon=epsilon, num_classes=2)
+        except (ValueError, AssertionError) as error:
+            raise UsageError(str(error)) from None
+        return replace(self.config, privacy=privacy, seed=seed)
+
+    def _base(self, seed: int) -> Path:
+        """The run of the ceiling, whose teacher and pool serve all runs of a seed; made if it is not there, by one process."""
+        folder = self.folder / f"seed-{seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"seed-{seed}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "report.json").is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                recipe.run(self._config(CLEAN, max(self.epsilons), seed=seed), folder, quiet=True)
+        return folder

@@ -1,0 +1,39 @@
+"""Files of tensors: safetensors with a description in JSON, written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from distill.durable import OWNER_ONLY, write_bytes
+from distill.usage import UsageError
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    description: Mapping[str, Any] | None = None,
+    *,
+    mode: int = OWNER_ONLY,
+) -> None:
+    """Writes tensors, and what JSON holds about them, to one file."""
+    stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(stored, {"labeldp": json.dumps(description or {})}), mode=mode)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote.
+
+    Raises:
+        UsageError: no such file, or a damaged one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("labeldp", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"Expected a file of tensors at {path}: {error}") from None
