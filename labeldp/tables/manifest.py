@@ -108,7 +108,7 @@ class Manifest:
                 version=data["labeldp"],
             )
             whole = isinstance(made.rows, int) and isinstance(made.rows_of_one_person, int)  # pyright: ignore
-            if not whole or json.loads(json.dumps(made.to_dict())) != data:
+            if not whole or not _tells_the_same(json.loads(json.dumps(made.to_dict())), data):
                 raise ValueError("its parts do not belong together")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
@@ -137,6 +137,20 @@ class Manifest:
         except (ValueError, UnicodeError):
             raise ValueError(f"Expected a manifest in JSON at {path}, got something else.") from None
         return Manifest.from_dict(data)
+
+
+def _tells_the_same(made: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Whether two manifests agree, and the second promises no more than the first; wordings differ between versions."""
+    own, other = made.pop("guarantee"), dict(told).pop("guarantee")
+    if made != {name: value for name, value in told.items() if name != "guarantee"}:
+        return False
+    if [own[name] for name in ("unit", "holds", "delta")] != [
+        other[name] for name in ("unit", "holds", "delta")
+    ]:
+        return False
+    if own["epsilon"] is None or other["epsilon"] is None:
+        return own["epsilon"] is other["epsilon"]
+    return other["epsilon"] >= own["epsilon"] * (1 - 1e-9)
 
 
 def manifest_of(

@@ -158,3 +158,15 @@ class TestWithSpark:
 
         assert secret not in dumps(manifest.job)
         assert isinstance(ledger, Ledger)
+
+    def test_the_lines_of_the_documents_run(self, session, ledger, tmp_path, monkeypatch) -> None:
+        from tests.test_docs import blocks
+
+        monkeypatch.chdir(tmp_path)
+        (block,) = blocks(ROOT / "docs" / "scale.md", "py")
+        new_key("visits.key")
+        ledger.set_cap("visits", 1.0, unit="label")
+        visits = pa.table({"visit": [1, 2, 3], "diagnosis": ["flu", "cold", "none"], "age": [3, 4, 5]})
+        pq.write_table(visits, "visits.parquet")
+        exec(block, {"mechanism": labeldp.RandomizedResponse(1.0, 3), "ledger": ledger})
+        assert pq.read_table("noisy").column_names == ["visit", "age", "diagnosis_noisy"]

@@ -183,7 +183,10 @@ def test_a_damaged_manifest_is_refused(tmp_path) -> None:
     ):
         with pytest.raises(ValueError, match="manifest"):
             Manifest.from_dict(good | change)
-    assert Manifest.from_dict(good).rows == N
+    with pytest.raises(ValueError, match="belong together"):
+        Manifest.from_dict(good | {"guarantee": good["guarantee"] | {"epsilon": 0.9}})
+    words = good["guarantee"] | {"why": "in the words of another version"}
+    assert Manifest.from_dict(good | {"guarantee": words}).rows == N
 
 
 def test_numbers_stay_numbers_and_null_is_no_candidate() -> None:
