@@ -3,7 +3,6 @@
 # pyright: reportAttributeAccessIssue=false
 """One batch of a table: what is public about it, and its noisy labels. The same function in memory, for files and on every engine."""
 
-import json
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from labeldp.mechanisms import Plan
 from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 from labeldp.release.keyed import Items, integer_items, text_items
-from labeldp.tables.job import OTHER, Job
+from labeldp.tables.job import OTHER, Job, part_of_epoch
 
 
 def check_schema(schema: pa.Schema, job: Job) -> None:
@@ -83,11 +82,14 @@ def class_values(label_type: pa.DataType, job: Job) -> pa.Array:
 
 
 def source_for(job: Job, label_type: pa.DataType, source: Source) -> Source:
-    """The source of this column of labels with its classes in their order: a part of the epoch, for a key."""
+    """The source of this column of labels, read as the job says: a part of the epoch, for a key; see `part_of_epoch`."""
     if not isinstance(source, KeyedSource):
         return source
     classes: list[Any] = [] if job.on_grid else class_values(label_type, job).to_pylist()
-    return source.within(json.dumps([job.columns.label, *classes], default=str))
+    columns = job.columns
+    return source.within(
+        part_of_epoch(columns.label, classes, columns.item, columns.unknown, columns.missing)
+    )
 
 
 def names_of(batch: pa.RecordBatch, column: str) -> Items:

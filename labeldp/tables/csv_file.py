@@ -14,8 +14,7 @@ import numpy.typing as npt
 from labeldp.mechanisms import Mechanism
 from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 from labeldp.release.encode import encode
-
-OTHER = "not a candidate"
+from labeldp.tables.job import OTHER, part_of_epoch
 
 
 def privatize_csv(
@@ -71,8 +70,8 @@ def privatize_csv(
             f"Expected prior and item columns that are public, got the column of true labels, {label}, among them: it would decide what "
             f"is released."
         )
-    if isinstance(source, KeyedSource):  # one epoch is one column with its classes in one order
-        source = source.within(json.dumps([label, *classes]))
+    if isinstance(source, KeyedSource):
+        source = source.within(part_of_epoch(label, classes, item))
     columns = [label, *(prior_columns or ()), *([item] if item else ())]
     with opened(table) as (header, rows):
         if f"{label}_noisy" in header:

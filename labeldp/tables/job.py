@@ -1,5 +1,6 @@
 """What is to be done to a table: which columns mean what, and which mechanism answers. Public, and the same on every engine."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeAlias
@@ -141,6 +142,21 @@ class Job:
         if name not in kinds:
             raise ValueError(f"Expected a mechanism of labeldp, got {name!r}.")
         return cls(kinds[name](**parameters), Columns(**data["columns"]))
+
+
+def part_of_epoch(
+    label: str,
+    classes: Sequence[Any],
+    item: str | None,
+    unknown: Class | None = None,
+    missing: Class | None = None,
+) -> str:
+    """Names the part of an epoch that a column of labels is, read in one way: its classes in their order, the column that names its rows,
+    and what its other labels count as.
+
+    Whatever is read in another way has noise of its own, and is charged: it may be another label, or the same one under another name.
+    """
+    return json.dumps([label, [*classes], item, unknown, missing], default=str)
 
 
 def _checked_classes(classes: Sequence[Any]) -> tuple[Class, ...]:

@@ -66,7 +66,7 @@ def privatize(
 
     Privacy:
         As for `labeldp.privatize`, for the label of each row; with `person`, for all labels of one person together. It is charged
-        before a label is read.
+        before any label is looked up or answered; a type that Arrow cannot hold is refused before that.
     """
     job = Job(
         mechanism,

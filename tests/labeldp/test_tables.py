@@ -432,6 +432,23 @@ def test_other_candidates_are_another_release(clicks) -> None:
     assert charged(clicks) == 2
 
 
+def test_labels_read_in_another_way_are_another_release(clicks) -> None:
+    """The same table and key: another column that names rows, or another class for unknown labels, gives other answers."""
+    table = TABLE.append_column("other", pa.array(np.arange(N)))
+    mechanism = labeldp.RandomizedResponse(0.1, K)
+    ways = (
+        {},
+        {"item": "other"},
+        {"item": "note"},
+        {"unknown": "cold"},
+        {"unknown": "flu"},
+        {"missing": "flu"},
+    )
+    for count, way in enumerate((*ways, *ways), 1):
+        released(table, mechanism, ledger=clicks, dataset="clicks", **way)
+        assert charged(clicks) == min(count, len(ways))
+
+
 def test_the_charge_comes_before_the_first_label(clicks) -> None:
     """Labels that would be refused: a ledger that refuses is heard first; one that allows has charged by then."""
     bad = with_labels(["ebola"] * 5)
