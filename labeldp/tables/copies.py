@@ -18,13 +18,16 @@ CHANCE = 1e-6
 
 MOST_CLASSES = 256
 
+STRETCH = 50
+"""How many rows on average have one label, one after the other, before an order is said to tell it."""
+
 
 def tells(column: pa.Array, labels: npt.NDArray[np.integer], classes: list[str]) -> str | None:
     """How a column tells the label of every row; None where it does not, as far as can be seen.
 
-    Seen are: columns each of whose values goes with one label only (a copy, also renamed, numbered or hashed; a group of the label's
-    own), and columns of texts that hold the label's name in every row. Not seen are: columns of values that are all different and hold
-    no names, labels spread over several columns, and columns that tell some labels, or most.
+    Seen are: columns each of whose values goes with one label only (a copy, also renamed, numbered, hashed or split more finely),
+    columns of texts that hold the label's name in every row, and columns of numbers that put rows of one label together. Not seen
+    are: other columns of values that are all different, labels spread over several columns, and columns that tell some labels only.
 
     Args:
         column: any type; nested ones are looked at as texts.
@@ -48,7 +51,25 @@ def tells(column: pa.Array, labels: npt.NDArray[np.integer], classes: list[str])
         always = bool(within[labels, np.arange(len(labels))].all())
         if always and 0 < held < 1 and len(labels) * math.log(held) < math.log(CHANCE):
             return "every row of it holds the name of the label"
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        numbers = column.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy(zero_copy_only=False)
+        if in_stretches(labels[np.argsort(numbers, kind="stable")]) and not in_stretches(labels):
+            return "rows in its order have one label after the other"
     return None
+
+
+def in_stretches(labels: npt.NDArray[np.integer]) -> bool:
+    """Whether labels, in some order of the rows, stand in long stretches of one label each, as after sorting by them.
+
+    Of n labels dealt to rows independently, the largest class with probability p, at most d neighbours differ with a probability of at
+    most (n choose 0 + ... + n choose d) p^(n - d - 1).
+    """
+    total, changes = len(labels), int((labels[1:] != labels[:-1]).sum())
+    if total < STRETCH or changes == 0 or changes + 1 > total / STRETCH:
+        return False
+    most = float(np.bincount(labels).max()) / total
+    places = changes * (1 + math.log(total / changes))  # (e n / d)^d is above the sum
+    return places + (total - changes - 1) * math.log(most) < math.log(CHANCE)
 
 
 def _chance_of_pure(sizes: npt.NDArray[np.integer], share: npt.NDArray[np.float64]) -> float:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import accounting
 from labeldp.release import NoisyLabels
 from labeldp.tables.arrow_job import class_values, label_numbers, plain
-from labeldp.tables.copies import tells
+from labeldp.tables.copies import in_stretches, tells
 from labeldp.tables.law_check import law_problem
 from labeldp.tables.ledger import Ledger
 from labeldp.tables.manifest import Manifest
@@ -70,7 +70,12 @@ def verify(
         if labels is None:
             checks.append(("rows of the true table", ["the true table has other rows than the output"]))
         else:
-            checks.append(("no column tells the true labels", _copies(tables, true_tables, labels, manifest)))
+            checks.append(
+                (
+                    "neither a column nor the order of rows tells the true labels",
+                    _copies(tables, true_tables, labels, manifest),
+                )
+            )
             problem = law_problem(_noisy(tables, manifest), labels)
             checks.append(("noise against its law", [problem] if problem else []))
     problems = tuple(problem for _, found in checks for problem in found)
@@ -204,6 +209,10 @@ def _copies(
     else:
         label_type = truth[0].schema.field(columns.label).type
         names = [str(value) for value in class_values(label_type, job).to_pylist()]
+    if in_stretches(labels):
+        found.append(
+            "the order of rows tells the true labels: one stretch of rows for each; shuffle the table before it is released"
+        )
     for name in tables[0].schema.names:
         if name in (columns.noisy, columns.candidates, columns.blocks):
             continue

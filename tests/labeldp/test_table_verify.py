@@ -11,7 +11,7 @@ import pytest
 import accounting
 import labeldp
 from labeldp.tables import Columns, Job, Ledger, Manifest, law_check, privatize_file
-from labeldp.tables.copies import tells
+from labeldp.tables.copies import in_stretches, tells
 from labeldp.tables.law_check import law_problem
 from labeldp.tables.verification import verify
 
@@ -85,6 +85,8 @@ COPIES = {
     "in a text": pa.array([f"{i}: {CLASSES[y]}" for i, y in enumerate(NUMBERS)]),
     "in a list": pa.array([[CLASSES[y]] for y in NUMBERS]),
     "in a struct": pa.array([{"label": CLASSES[y]} for y in NUMBERS]),
+    "numbers near it": pa.array(NUMBERS + RNG.random(N) / 2),
+    "ranks within it": pa.array(np.argsort(np.argsort(NUMBERS + RNG.random(N) / 2))),
     "finer than the label": pa.array([f"{CLASSES[y][::-1]}{i % 5}" for i, y in enumerate(NUMBERS)]),
 }
 NOT_FOUND = ("booleans of a group",)
@@ -100,6 +102,13 @@ def test_a_copy_under_another_name_is_named(name: str, tmp_path) -> None:
         assert [problem.split(" tells")[0] for problem in problems] == ["column other"]
 
 
+def test_the_order_of_rows_is_named(tmp_path) -> None:
+    """A table sorted by its labels: whoever sees the noisy ones in that order sees where one class ends."""
+    manifest = made(tmp_path, job_of(MECHANISMS[0]), TABLE.sort_by("y"))
+    (problem,) = verify(tmp_path / "out.parquet", manifest, truth=tmp_path / "in.parquet").problems
+    assert problem.startswith("the order of rows tells")
+
+
 def test_columns_that_know_nothing_are_hardly_ever_called_out() -> None:
     """At a rate of 1e-6: 2,000 of them, many with few rows and lopsided labels, where chance does most."""
     draw = np.random.default_rng(1)
@@ -107,6 +116,11 @@ def test_columns_that_know_nothing_are_hardly_ever_called_out() -> None:
         n, values = int(draw.integers(1, 60)), int(draw.integers(1, 30))
         labels = draw.choice(3, size=n, p=[0.9, 0.08, 0.02])
         assert tells(pa.array(draw.integers(values, size=n)), labels, ["a", "b", "c"]) is None
+    for _ in range(200):
+        n, rare = int(draw.integers(50, 3000)), float(draw.choice([0.001, 0.01, 0.1, 0.5]))
+        labels = (draw.random(n) < rare).astype(np.int64)
+        assert not in_stretches(labels)
+        assert tells(pa.array(draw.random(n)), labels, ["a", "b"]) is None
 
 
 def forged(at, change) -> None:
