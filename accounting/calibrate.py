@@ -21,6 +21,9 @@ from accounting.numerics.rounding import float_down
 NOISE = (2.0**-6, 2.0**20)
 """Noise multipliers that are searched."""
 
+SMALLEST = 2.0**-960
+"""Epsilon from which on larger ones are tried; the share of a total may be too small for a float."""
+
 
 def epsilon_per_answer(epsilon: float, delta: float, *, count: int, num_classes: int) -> float:
     """Returns the largest epsilon of one answer for which all answers together keep (epsilon, delta).
@@ -50,9 +53,9 @@ def epsilon_per_answer(epsilon: float, delta: float, *, count: int, num_classes:
         spent = float(loss.epsilon(share).upper)
         return math.log(total / spent) if spent > 0 else math.inf
 
-    high = 2 * low
+    high = max(2 * low, SMALLEST)
     while room(high) > 0:
-        high *= 2
+        low, high = high, 2 * high
     return crossing(room, low, high)[0]
 
 

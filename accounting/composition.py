@@ -29,6 +29,7 @@ from accounting.events import (
 from accounting.loss import PrivacyLoss
 from accounting.numerics.noises import dominating as noises_dominating
 from accounting.numerics.rounding import float_up
+from accounting.numerics.subsampled import SubsampledUses
 from accounting.numerics.three_point import Group, dominating
 
 Split: TypeAlias = Literal["one part", "all parts"]
@@ -65,6 +66,11 @@ class Composed:
         noises = noises_dominating(self.loss.noises, other.loss.noises)
         loss = PrivacyLoss(tuple(_pairwise(self.loss.groups, other.loss.groups)), noises)
         return Composed(loss, max(self.epsilon, other.epsilon), max(self.delta, other.delta))
+
+    @property
+    def covers_replacement(self) -> bool:
+        """Whether it speaks of a replaced value too; subsampled noise speaks of one added or removed only."""
+        return not any(isinstance(noise, SubsampledUses) for noise in self.loss.noises)
 
     def epsilon_at(self, delta: float) -> float:
         """Returns an epsilon that holds at `delta`; infinity where there is none, see `obstacle`.

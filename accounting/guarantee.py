@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from accounting import arguments, risk
-from accounting.composition import compose, is_seeded
+from accounting.composition import Composed, compose, is_seeded
 from accounting.risk import percent_up, rounded_up
-from accounting.transcript import Transcript, certificates
+from accounting.transcript import Transcript, accesses
 
 Unit: TypeAlias = Literal["label", "answer", "record"]
 
@@ -54,11 +54,15 @@ NO_ROAD = (
 )
 CERTIFIED = (
     "the teacher carries its own certificate for training records, composed here with every other access "
-    "to the data; pool, answers and student see the data only through the teacher"
+    "to the data, for neighbours as that says (its noise: one record added or removed); pool, answers and student see the data only through the teacher"
 )
 INDEPENDENT = (
     "the items were made independently of the training data, and all answers are composed, because one "
     "record may move every one of them; nothing else that depends on the data may be released"
+)
+SAMPLED = (
+    "subsampled noise is accounted for a record that is added or removed, and here a label or answer is replaced; "
+    "count it as Gaussian, whose sensitivity may be that of replacing one"
 )
 SUPPOSED = (
     "what composing all answers would give if the pool had been made without the teacher; "
@@ -198,9 +202,9 @@ def composed_if_independent(transcript: Transcript, *, delta: float = 0.0) -> Gu
     if _seeded(transcript):
         return Guarantee("record", False, math.inf, share, SEEDED, releasable=False)
     composed = compose(transcript.events, disjoint="all parts")
-    epsilon = composed.epsilon_at(share)
+    epsilon = _epsilon_where_replaced(composed, share)
     if math.isinf(epsilon):
-        return Guarantee("record", False, epsilon, share, composed.obstacle(share))
+        return Guarantee("record", False, epsilon, share, _obstacle(composed, share))
     if transcript.pool == "independent":
         return Guarantee("record", True, epsilon, share, INDEPENDENT)
     return Guarantee("record", False, epsilon, share, SUPPOSED)
@@ -222,10 +226,19 @@ def _seeded(transcript: Transcript) -> bool:
 
 def _one_item(transcript: Transcript, unit: Unit, delta: float, why: str) -> Guarantee:
     composed = compose(transcript.events, disjoint="one part")
-    epsilon = composed.epsilon_at(delta)
+    epsilon = _epsilon_where_replaced(composed, delta)
     if math.isinf(epsilon):
-        return Guarantee(unit, False, epsilon, delta, composed.obstacle(delta))
+        return Guarantee(unit, False, epsilon, delta, _obstacle(composed, delta))
     return Guarantee(unit, True, epsilon, delta, why)
+
+
+def _epsilon_where_replaced(composed: Composed, delta: float) -> float:
+    """Returns an epsilon that holds where a label or answer is replaced by another, infinity where none does."""
+    return composed.epsilon_at(delta) if composed.covers_replacement else math.inf
+
+
+def _obstacle(composed: Composed, delta: float) -> str:
+    return composed.obstacle(delta) if composed.covers_replacement else SAMPLED
 
 
 def _record(transcript: Transcript, delta: float) -> Guarantee:
@@ -239,10 +252,8 @@ def _record(transcript: Transcript, delta: float) -> Guarantee:
         holds = not math.isinf(epsilon)
         why = CERTIFIED if holds else composed.obstacle(delta)
         roads.append(Guarantee("record", holds, epsilon, delta, why))
-    # Composition of the answers covers no other access to the data, and a certificate of several parts lists some.
-    if transcript.pool == "independent" and (
-        transcript.teacher is None or len(certificates(transcript.teacher)) == 1
-    ):
+    # Composition of the answers covers no other access to the data, and a certificate of several lists some.
+    if transcript.pool == "independent" and (transcript.teacher is None or accesses(transcript.teacher) == 1):
         roads.append(composed_if_independent(transcript, delta=delta))
     if not roads:
         return Guarantee("record", False, math.inf, delta, NO_ROAD)

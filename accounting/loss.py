@@ -200,13 +200,16 @@ def _each(
     A number that is no float is answered at the floats on both sides of it; every answer is monotone.
     """
     array = np.asarray(values)
-    if array.ndim == 0:
-        low, high = (check(name, array.item(), side=side) for side in ("down", "up"))
+
+    def around(value: float) -> Pair:
+        low, high = (check(name, value, side=side) for side in ("down", "up"))
         first = answer(low)
         second = first if low == high else answer(high)
-        return Bounds(min(first[0], second[0]), max(first[1], second[1]))
+        return min(first[0], second[0]), max(first[1], second[1])
+
+    if array.ndim == 0:
+        return Bounds(*around(array.item()))
     if array.dtype.kind not in "iuf":
         raise TypeError(f"Expected {name} to be a number or an array of numbers, got dtype {array.dtype}.")
-    pairs = np.array([answer(check(name, value)) for value in array.ravel().tolist()], dtype=np.float64)
-    pairs = pairs.reshape(-1, 2)
+    pairs = np.array([around(value) for value in array.ravel().tolist()], dtype=np.float64).reshape(-1, 2)
     return Bounds(pairs[:, 0].reshape(array.shape), pairs[:, 1].reshape(array.shape))

@@ -114,6 +114,24 @@ def certificates(event: Event) -> list[Certificate]:
             assert_never(event)
 
 
+def accesses(teacher: Event) -> int:
+    """Returns how many accesses to the training data a certificate lists; one step of noise repeated is one."""
+    match teacher:
+        case Sequence():
+            return sum(accesses(part) for part in teacher.events)
+        case Disjoint():
+            parts = zip(teacher.events, teacher.counts, strict=True)
+            return sum(count * accesses(part) for part, count in parts)
+        case Repeated(event=Laplace() | Gaussian() | PoissonSubsampledGaussian()):
+            return 1
+        case Repeated():
+            return teacher.count * accesses(teacher.event)
+        case Seeded():
+            return accesses(teacher.event)
+        case _:
+            return 1
+
+
 def _certificate(event: Event) -> Event:
     """Returns the event when it certifies anything at all."""
     if not certificates(event):

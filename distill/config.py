@@ -171,8 +171,8 @@ class Student(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Says how every student (stage 1, final, clean-label) is trained on the pool; the fields are the teacher's."""
 
     model: Model = "mlp"
-    epochs: Positive = 3
-    batch_size: Positive = 512
+    epochs: Positive = 4
+    batch_size: Positive = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     averaging: float = 0.0

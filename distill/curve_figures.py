@@ -39,7 +39,7 @@ def draw(rows: list[Row]) -> Figure:
         axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
         axes.set_ylabel(f"{SCORES[score]}, {name} (%)")
         seeds = len({row["seed"] for row in rows})
-        title = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+        title = f"mean of {seeds} seeds, bars: lowest to highest" if seeds > 1 else "one seed"
         axes.set_title(title, fontsize=10, loc="left", color="#555555")
         return figure
 
@@ -56,13 +56,18 @@ def save(figure: Figure, path: Path) -> None:
 def _lines(axes: Axes, found: Scores) -> list[tuple[float, float, str, str]]:
     """Draws the methods; returns where each line ends, its name and its colour."""
     ends: list[tuple[float, float, str, str]] = []
-    for colour, (method, by) in zip(
-        COLOURS * len(found), ((m, by) for m, by in found.items() if m != CLEAN), strict=False
-    ):
-        epsilons = list(by)
+    methods = [(method, by) for method, by in found.items() if method != CLEAN]
+    for place, (colour, (method, by)) in enumerate(zip(COLOURS * len(methods), methods, strict=False)):
+        aside = 1.025 ** (place - (len(methods) - 1) / 2)  # so that ranges do not cover one another
+        epsilons = [epsilon * aside for epsilon in by]
         means = [statistics.mean(values) for values in by.values()]
-        axes.fill_between(
-            epsilons, [*map(min, by.values())], [*map(max, by.values())], color=colour, alpha=0.15
+        axes.vlines(
+            epsilons,
+            [*map(min, by.values())],
+            [*map(max, by.values())],
+            color=colour,
+            linewidth=1.1,
+            alpha=0.55,
         )
         axes.plot(epsilons, means, color=colour, marker="o", markersize=4.5, linewidth=1.8)
         ends.append((epsilons[-1], means[-1], method, colour))

@@ -4,6 +4,7 @@ Figures are drawn small, and the page puts them side by side where there is room
 """
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -203,7 +204,7 @@ def phases_of_runs(seconds: dict[str, dict[str, float]]) -> str:
     """Wall time of each run, by phase."""
     phases = list(dict.fromkeys(name for times in seconds.values() for name in times if name != "all"))
     with mpl.rc_context(ON_PAGE):
-        figure, axes = _figure(WIDE, 0.36 * len(seconds) + 1.2)
+        figure, axes = _figure(WIDE, 0.36 * len(seconds) + 0.24 * math.ceil(len(phases) / 3) + 0.9)
         left = np.zeros(len(seconds))
         for colour, phase in zip(CYCLE * len(phases), phases, strict=False):
             values = np.array([times.get(phase, 0.0) for times in seconds.values()])

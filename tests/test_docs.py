@@ -104,3 +104,10 @@ def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
     )
     assert written is not None
     assert written[1] == benchmark.table(rows)
+
+
+def test_the_table_of_curves_comes_from_the_committed_runs() -> None:
+    from benchmarks.utility_curves import table
+
+    written = (ROOT / "docs" / "reproducing.md").read_text()
+    assert f"<!-- table: utility_curves -->\n{table('digits')}\n<!-- end -->" in written

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -243,7 +243,7 @@ class Direction:
         finite, line = Finite.of(self.groups), None
         if sum(group.count for group in self.groups) > FEW:
             line = within_floats(lambda: lattice_line.delta_near(finite, epsilon))
-        if (line is None or line(epsilon) is None) and self._table(128) is None:
+        if (line is None or within_floats(partial(line, epsilon)) is None) and self._table(128) is None:
             return None
 
         def delta(at: float) -> Pair:

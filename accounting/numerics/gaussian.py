@@ -98,26 +98,34 @@ def delta_of(uses: tuple[GaussianUses, ...], epsilon: float) -> Pair:
 
     Error: none but the rounding to the floats, apart.
     """
-    value, error = delta_in_digits(uses, Decimal(epsilon))
-    return max(0.0, float_down(Fraction(value - error))), min(1.0, float_up(Fraction(value + error)))
+    lower, upper = _ends(uses, epsilon)
+    return max(0.0, float_down(lower)), min(1.0, float_up(upper))
 
 
 def epsilon_of(uses: tuple[GaussianUses, ...], delta: float) -> Pair:
     """Returns floats around the least `epsilon >= 0` with `delta(epsilon) <= delta`, for delta in (0, 1].
 
     Newton's method on log delta, which is concave: begun on the right it never passes the root. It only
-    proposes; the two floats are tried.
+    proposes; the two floats are tried, and those farther and farther out where they fail.
     """
-    goal = Decimal(delta)
-    if sum(delta_in_digits(uses, Decimal(0))) <= goal:
+    goal = Fraction(delta)
+    if _ends(uses, 0.0)[1] <= goal:
         return 0.0, 0.0
-    root = Fraction(_root(uses, goal))
+    root = Fraction(_root(uses, Decimal(delta)))
     lower, upper = max(0.0, float_down(root)), float_up(root)
-    while upper < math.inf and sum(delta_in_digits(uses, Decimal(upper))) > goal:
-        upper = math.nextafter(upper, math.inf)
-    while lower > 0 and (below := delta_in_digits(uses, Decimal(lower)))[0] - below[1] < goal:
-        lower = math.nextafter(lower, 0.0)
+    step = 1
+    while upper < math.inf and _ends(uses, upper)[1] > goal:
+        upper, step = upper + step * math.ulp(upper), 2 * step
+    step = 1
+    while lower > 0 and _ends(uses, lower)[0] < goal:
+        lower, step = max(0.0, lower - step * math.ulp(lower)), 2 * step
     return lower, upper
+
+
+def _ends(uses: tuple[GaussianUses, ...], epsilon: float) -> tuple[Fraction, Fraction]:
+    """Returns a bracket of delta in rationals, which no decimal context of a caller can round."""
+    value, error = delta_in_digits(uses, Decimal(epsilon))
+    return Fraction(value) - Fraction(error), Fraction(value) + Fraction(error)
 
 
 def _root(uses: tuple[GaussianUses, ...], goal: Decimal) -> Decimal:

@@ -61,8 +61,10 @@ def log_delta_from(factors: Sequence[Factor], epsilon: float) -> float:
 
 def _least(bound: Callable[[Floats], Floats], factors: Sequence[Factor]) -> float:
     """Returns the least value of a bound on the tilts `e^t`, on a grid refined three times; infinity for NaN."""
-    low, high = -40.0, min(40.0, math.log(min(factor.highest for factor in factors)))
-    best = math.inf
+    last, low, best = min(factor.highest for factor in factors), -40.0, math.inf
+    if last <= math.exp(low):
+        return best
+    high = min(40.0, math.log(last))
     for _ in range(4):
         grid = np.linspace(low, high, 65)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

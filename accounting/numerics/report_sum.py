@@ -56,8 +56,8 @@ class ReportSum:
         nothing is claimed below.
         """
         if count > FEW and (line := positive_part(self.steps(count, side))) is not None:
-            value = line[1 if side > 0 else 0] / count
-            return value * (1 + side * relative(8)), 0.0
+            value = line[1 if side > 0 else 0] / count * (1 + side * relative(8))
+            return math.nextafter(value, math.inf if side > 0 else 0.0), 0.0  # also where it underflows
         if count > MANY:
             return self.windowed(MANY, bits=bits, side=side) if side > 0 else (0.0, 0.0)
         return self.windowed(count, bits=bits, side=side)

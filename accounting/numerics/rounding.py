@@ -9,7 +9,7 @@ UNIT = 2.0**-53
 """Unit roundoff of double precision: one operation errs by a factor within 1 +- UNIT."""
 
 LIBRARY = 4
-"""Assumed error of exp, expm1, log and log1p of math and numpy, in units of UNIT (two ulp)."""
+"""Assumed error of exp, log, sin and the other elementary functions of math and numpy, in units of UNIT (two ulp)."""
 
 
 def relative(operations: int) -> float:

@@ -79,7 +79,9 @@ class Subsampled:
     def highest(self) -> float:
         """Beyond, the quadrature takes more than some 10^5 nodes."""
         m = self.mixture.distance
-        return 1e5 / m if self.removal else min(1e4 / m**2, -1e6 / math.log1p(-self.mixture.share))
+        if self.removal:
+            return 1e5 / m
+        return min(1e4 / max(m * m, 1e-300), -1e6 / math.log1p(-self.mixture.share))
 
     def log_moment(self, tilts: Floats) -> tuple[Floats, Floats]:
         parts = np.array([moments(self.mixture, self._power(tilt))[:2] for tilt in tilts.tolist()])

@@ -154,3 +154,15 @@ def test_events_nested_as_deep_as_allowed_are_read():
     assert isinstance(event, Repeated)
     with pytest.raises(ValueError, match="nested at most"):
         event_from_dict(nested(DEEPEST))
+
+
+def test_numbers_of_an_array_that_are_no_floats_are_answered_on_both_sides_too():
+    """Between two floats the bracket of an array is that of each number, not that of the nearest float."""
+    loss = RandomizedResponse(1.0, 10).privacy_loss().self_compose(1000)
+    wide = np.longdouble(219) + np.longdouble(2.0**-48)
+    assert float(wide) == 219
+    assert wide > np.longdouble(219)
+    one, many = loss.delta(wide), loss.delta(np.array([wide, wide]))
+    assert many.upper.tolist() == [one.upper] * 2
+    assert many.lower.tolist() == [one.lower] * 2
+    assert one.lower < loss.delta(219.0).lower

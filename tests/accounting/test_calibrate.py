@@ -135,3 +135,11 @@ def test_a_crossing_before_the_start_is_the_start():
 def test_bad_arguments_say_what_was_expected(ask, error):
     with pytest.raises(error, match="Expected"):
         ask()
+
+
+def test_a_total_too_small_to_be_shared_is_calibrated_too():
+    each = epsilon_per_answer(5e-324, 1e-5, count=2, num_classes=2)
+    loss = RandomizedResponse(each, 2).privacy_loss().self_compose(2)
+    assert loss.epsilon(1e-5).upper == 0.0
+    assert each > 1.9e-5
+    assert epsilon_per_answer(5e-324, 0.0, count=2, num_classes=2) == 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import mpmath
@@ -185,3 +185,16 @@ def test_extreme_noise_still_has_a_bracket():
         assert_exact_epsilon(Gaussian(1e-49).privacy_loss(), [(1e-49, 1)], 1e-5)
     assert Gaussian(1e-200).privacy_loss().epsilon(1e-5).upper == math.inf
     assert 0 < Gaussian(1e30).privacy_loss().delta(0.0).upper < 1e-30
+
+
+@pytest.mark.parametrize("digits", [28, 5])
+def test_bounds_do_not_depend_on_the_decimal_context_of_the_caller(digits):
+    """Rounded to 28 digits, the ends of this tiny epsilon lay 47436 floats apart; to 5 digits, delta was wrong."""
+    loss = Gaussian(555.8144219998106).privacy_loss().self_compose(5)
+    known = brute_force.gaussian_delta(distance([(555.8144219998106, 5)]), 0.001)
+    with localcontext() as context:
+        context.prec = digits
+        bounds = loss.delta(0.001)
+        assert mpmath.mpf(bounds.lower) <= known <= mpmath.mpf(bounds.upper)
+        assert bounds.upper == math.nextafter(bounds.lower, 1.0)
+        assert_exact_epsilon(loss, [(555.8144219998106, 5)], 0.0016049627738805256)

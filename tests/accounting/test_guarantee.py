@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from accounting import (
     ApproximateDP,
     Disjoint,
+    Gaussian,
     Guarantee,
+    PoissonSubsampledGaussian,
     PureDP,
     RandomizedResponse,
     Repeated,
@@ -309,6 +311,36 @@ def test_composing_answers_does_not_cover_other_accesses_to_the_data():
     assert guarantee(alone, unit="record").epsilon < 0.11
     more = about_teacher(answers, teacher=[PureDP(8.0), PureDP(5.0)], pool="independent")
     assert guarantee(more, unit="record").epsilon == 13.0
+
+
+@pytest.mark.parametrize(
+    "twice", [Disjoint([PureDP(5.0), PureDP(5.0)]), Repeated(PureDP(5.0), 2), Repeated([Gaussian(0.5)], 2)]
+)
+def test_equal_accesses_to_the_data_are_several_too(twice):
+    answers = Disjoint([RandomizedResponse(0.01, 10)], [10])
+    several = guarantee(about_teacher(answers, teacher=twice, pool="independent"), unit="record", delta=1e-5)
+    alone = guarantee(about_teacher(answers, teacher=twice), unit="record", delta=1e-5)
+    assert several.epsilon == alone.epsilon > 9
+    training = Repeated(PoissonSubsampledGaussian(0.5, 0.5), 100)
+    once = about_teacher(answers, teacher=training, pool="independent")
+    assert guarantee(once, unit="record", delta=1e-5).epsilon < 0.11
+
+
+@pytest.mark.parametrize(
+    "nest", [lambda event: event, lambda event: Disjoint([PureDP(1.0), [event]], [2, 3])]
+)
+def test_subsampled_noise_says_nothing_where_a_label_or_answer_is_replaced(nest):
+    """Its curve is about a record that is added or removed; the one for replacing is larger."""
+    event = nest(PoissonSubsampledGaussian(1.0, 0.01))
+    people, teacher = Transcript(event, about="people"), about_teacher(event, pool="independent")
+    for transcript, unit in ((people, "label"), (teacher, "answer"), (teacher, "record")):
+        stated = guarantee(transcript, unit=unit, delta=1e-5)
+        assert (stated.holds, stated.epsilon) == (False, math.inf)
+        assert "count it as Gaussian" in stated.explain()
+        plain = Transcript(nest(Gaussian(1.0)), about=transcript.about, pool=transcript.pool)
+        assert guarantee(plain, unit=unit, delta=1e-5).holds
+    certified = about_teacher(RELEASE, teacher=PoissonSubsampledGaussian(1.0, 0.01))
+    assert guarantee(certified, unit="record", delta=1e-5).holds
 
 
 def test_seeded_events_are_composed_like_their_own():

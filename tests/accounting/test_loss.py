@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import mpmath
@@ -428,3 +429,11 @@ def test_renyi_of_infinite_and_huge_orders_ends_at_the_sum():
     loss = RandomizedResponse(1.0, 10).privacy_loss().self_compose(3)
     assert loss.renyi(math.inf) == Bounds(3.0, 3.0)
     assert 2.99 < loss.renyi(1e16).lower <= loss.renyi(1e16).upper == 3.0
+
+
+def test_no_warning_where_floats_end_inside():
+    loss = RandomizedResponse(1.0, 2**53).privacy_loss().self_compose(5000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bounds = loss.delta(1e-5)
+    assert 0 < bounds.lower <= bounds.upper < 1e-9

@@ -217,3 +217,14 @@ def test_bad_arguments_say_what_was_expected(arguments, error):
         ShuffledUnlinkedReports(*arguments)
     with pytest.raises(ValueError, match="Expected epsilon >= 0"):
         ShuffledUnlinkedReports(1.0, 3, 10).delta(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "num_classes", "num_reports"), [(1.0, 2, 2**30), (5.0, 2**53, 2**30), (1e-9, 10, 10**6)]
+)
+def test_a_delta_below_all_floats_is_not_called_zero(epsilon, num_classes, num_reports):
+    """No epsilon below that of one report is pure, however many reports there are."""
+    crowd = ShuffledUnlinkedReports(epsilon, num_classes, num_reports)
+    bounds = crowd.delta(epsilon / 3)
+    assert bounds.lower == 0 < bounds.upper < 1e-300
+    assert crowd.delta(epsilon) == Bounds(0.0, 0.0)

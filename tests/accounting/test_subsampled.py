@@ -305,3 +305,14 @@ def test_noise_too_small_for_the_quadrature_says_what_to_use():
     assert steps(1.0, 0.1).delta(1e13) == Bounds(0.0, 5e-324)
     with pytest.raises(ValueError, match="use a smaller order"):
         steps(1.0, 0.1, 10).renyi(1e9)
+
+
+@pytest.mark.parametrize("noise", [1e-300, 1e-155, 1e160, 1e300])
+def test_noise_at_the_ends_of_floats_is_answered(noise):
+    """Squares of these and of their inverses leave the range of floats."""
+    loss = PoissonSubsampledGaussian(noise, 0.5).privacy_loss().self_compose(3)
+    assert loss.epsilon(0.5).lower <= loss.epsilon(1e-5).upper
+    assert loss.epsilon(1e-5).upper == (math.inf if noise < 1 else 0.0)
+    assert 0 <= loss.tradeoff(0.1).lower <= loss.tradeoff(0.1).upper <= math.nextafter(0.9, 1)
+    if noise > 1:
+        assert loss.renyi(2.0).upper < 1e-12

@@ -140,3 +140,12 @@ def test_what_is_no_run_is_one_line_and_status_2(damage: str, runs, tmp_path, ca
     assert (status, text, errors.count("\n")) == (2, "", 1)
     assert errors.startswith("labeldp: ")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_figure_of_many_phases_has_room_for_their_names() -> None:
+    """A warning, which is an error here, says where names leave no room for bars."""
+    from distill.report_figures import phases_of_runs
+
+    for count in (1, 3, 10, 25):
+        text = phases_of_runs({"run": {f"student of the stage {number}": 1.0 for number in range(count)}})
+        assert text.count("student of the stage") == count
