@@ -168,5 +168,11 @@ class TestWithSpark:
         ledger.set_cap("visits", 1.0, unit="label")
         visits = pa.table({"visit": [1, 2, 3], "diagnosis": ["flu", "cold", "none"], "age": [3, 4, 5]})
         pq.write_table(visits, "visits.parquet")
+        for name in (
+            "visits.parquet",
+            "visits.key",
+            "noisy",
+        ):  # Java stays in the directory it was started in
+            block = block.replace(f'"{name}"', f'"{tmp_path / name}"')
         exec(block, {"mechanism": labeldp.RandomizedResponse(1.0, 3), "ledger": ledger})
         assert pq.read_table("noisy").column_names == ["visit", "age", "diagnosis_noisy"]
