@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -18,7 +18,9 @@ from distill.curve_command import curve
 from distill.data_command import data
 from distill.key_command import key
 from distill.ledger_command import ledger
+from distill.privatize_command import privatize
 from distill.report_command import report
+from distill.verify_command import verify
 from labeldp import __version__
 
 if TYPE_CHECKING:
@@ -39,11 +41,12 @@ app.command(data)
 app.command(curve)
 app.command(key)
 app.command(ledger)
+app.command(privatize)
 app.command(report)
+app.command(verify)
 
-INSTALL = (
-    "Expected the packages for training, missing {name}; bring them with: pip install 'labeldp[distill]'"
-)
+INSTALL = "Expected the packages for {what}, missing {name}; bring them with: pip install 'labeldp[{extra}]'"
+EXTRAS = {"pyarrow": ("tables", "arrow"), "narwhals": ("tables", "arrow"), "pyspark": ("Spark", "spark")}
 _DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
 
 Out = Annotated[Path | None, Parameter(help="Run directory; new or empty.")]
@@ -102,88 +105,6 @@ def distill(
         raise UsageError("Expected a configuration file, for example configs/digits.toml, or --resume RUN.")
     else:
         _distil(load_config(config, overrides), out or Path("runs") / config.stem, replace=False)
-
-
-@app.command
-def privatize(
-    table: Annotated[Path, Parameter(help="CSV file with a header line.")],
-    *,
-    label: Annotated[str, Parameter(help="Column of the true labels; it is left out of the result.")],
-    classes: Annotated[str, Parameter(help="The public class names, with commas between them: a,b,c.")],
-    epsilon: Annotated[float, Parameter(help="Privacy parameter of one label.")],
-    mechanism: Annotated[
-        Literal["rr", "subset", "unary", "srr"],
-        Parameter(
-            help="Randomized response, subset selection, unary encoding, or selective (needs a prior)."
-        ),
-    ] = "rr",
-    prior_columns: Annotated[
-        str | None, Parameter(help="Columns of class probabilities, in the order of the classes.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        Parameter(help="Of srr: accuracy, information (the default), or a number of candidates."),
-    ] = None,
-    outside: Annotated[str | None, Parameter(help="Of srr: uniform, or other (the default).")] = None,
-    item: Annotated[str | None, Parameter(help="Column that names the rows, for --key-file.")] = None,
-    key_file: Annotated[
-        Path | None,
-        Parameter(help="File of a secret key (labeldp key new FILE): a rerun gives the same noisy labels."),
-    ] = None,
-    out: Annotated[
-        Path | None, Parameter(help="CSV file to write; by default TABLE with .noisy.csv.")
-    ] = None,
-) -> None:
-    """Replaces the true labels of a CSV file by noisy ones, and saves the release beside it as .npz.
-
-    Every other column is copied as it is.
-    """
-    import accounting
-    import labeldp
-    from distill.usage import UsageError
-    from labeldp.tables import privatize_csv, read_key
-
-    if mechanism == "srr" and not prior_columns:
-        raise UsageError("Expected --prior-columns with --mechanism srr: it chooses candidates from them.")
-    if mechanism != "srr" and (prior_columns or size or outside):
-        raise UsageError(
-            f"Expected --prior-columns, --size and --outside with --mechanism srr alone, got {mechanism}."
-        )
-    if (item is None) != (key_file is None):
-        raise UsageError(
-            "Expected --item and --key-file together: keyed noise follows the rows by their names."
-        )
-    names = [name.strip() for name in classes.split(",")]
-    made: labeldp.Mechanism
-    match mechanism:
-        case "rr":
-            made = labeldp.RandomizedResponse(epsilon, len(names))
-        case "subset":
-            made = labeldp.SubsetSelection(epsilon, len(names))
-        case "unary":
-            made = labeldp.UnaryEncoding(epsilon, len(names))
-        case "srr":
-            chosen: Any = int(size) if size and size.isdecimal() else size or "information"
-            rest: Any = outside or "other"
-            made = labeldp.SelectiveRandomizedResponse(epsilon, len(names), size=chosen, outside=rest)
-    target = out or table.with_suffix(".noisy.csv")
-    noisy = privatize_csv(
-        table,
-        target,
-        made,
-        label=label,
-        classes=names,
-        prior_columns=[name.strip() for name in prior_columns.split(",")] if prior_columns else None,
-        item=item,
-        source=labeldp.KeyedSource(read_key(key_file)) if key_file else None,
-    )
-    guarantee = noisy.guarantee(unit="label")
-    print(
-        f"{len(noisy)} noisy labels of {label}: {target} (with their likelihoods: {target.with_suffix('.npz')})"
-    )
-    print(
-        f"Epsilon {accounting.rounded_up(guarantee.epsilon)} for the label of each row; the other columns are public."
-    )
 
 
 def _distil(config: "Config", out: Path, *, replace: bool) -> None:
@@ -273,7 +194,8 @@ def _status(command: Callable[[], object]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("labeldp", "distill", "accounting"):
             raise
-        _fail(INSTALL.format(name=error.name), status=2)
+        what, extra = EXTRAS.get(error.name.split(".")[0], ("training", "distill"))
+        _fail(INSTALL.format(what=what, name=error.name, extra=extra), status=2)
     except KeyboardInterrupt:
         _fail("Interrupted.", status=1)
     except (ValueError, OSError) as error:

@@ -15,6 +15,8 @@ HEAVY = (
     "matplotlib",
     "hypothesis",
     "pyarrow",
+    "narwhals",
+    "pyspark",
     "sklearn",
     "scipy",
     "jinja2",
@@ -29,7 +31,13 @@ ROOMS = {
     "labeldp/release": {"accounting", "labeldp.mechanisms", "labeldp.release"},
     "labeldp/learning": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.learning"},
     "labeldp/testing": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.testing"},
-    "labeldp/tables": {"accounting", "labeldp.mechanisms", "labeldp.release", "labeldp.tables"},
+    "labeldp/tables": {
+        "accounting",
+        "labeldp.__version__",
+        "labeldp.mechanisms",
+        "labeldp.release",
+        "labeldp.tables",
+    },
     "distill": {"accounting", "labeldp", "distill"},
 }
 OURS = ("accounting", "labeldp", "distill", "benchmarks", "tests")
@@ -107,6 +115,12 @@ def test_only_its_estimators_import_scikit_learn() -> None:
         if room != "distill" and "sklearn" in {name.split(".")[0] for name in imports(path.read_text())}
     }
     assert users == {"sklearn", "sklearn_regressor", "sklearn_release", "sklearn_rounds"}
+
+
+def test_only_tables_import_arrow_and_its_engines() -> None:
+    engines = {"pyarrow", "narwhals", "pyspark", "duckdb", "pandas", "polars"}
+    users = {room for path, room in FILES if engines & {n.split(".")[0] for n in imports(path.read_text())}}
+    assert users == {"labeldp/tables"}
 
 
 def test_only_the_kernels_import_numba() -> None:

@@ -54,7 +54,7 @@ def test_commands_exist(page: Path) -> None:
     from distill.cli import app
     from distill.config_file import known_keys
 
-    for line in "\n".join(blocks(page, "sh")).splitlines():
+    for line in "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines():
         words = line.split("#")[0].split()
         if words[:1] == ["make"]:
             assert words[1] in targets, line
@@ -89,6 +89,8 @@ TABLES = [
     ("docs/testing.md", "audit_power"),
     ("docs/testing.md", "mutation"),
     ("docs/learning.md", "learning"),
+    ("docs/scale.md", "ledger"),
+    ("docs/scale.md", "tables"),
 ]
 
 

@@ -81,6 +81,11 @@ class NoisyOneHot:
         """The values that a coordinate may have, upwards; all are multiples of one power of two."""
         return self._table(word_bits(self.epsilon)).grid.points
 
+    def coordinate_law(self) -> npt.NDArray[np.float64]:
+        """Probabilities of `points` for a coordinate that is not the label's, and for the label's own; (2, points)."""
+        masses = np.exp(self._table(word_bits(self.epsilon)).log_masses)
+        return np.stack([masses, masses[::-1]])
+
     @property
     def num_words(self) -> int:
         """Words read for one answer: one for each coordinate."""

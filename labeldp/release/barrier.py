@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 import accounting
-from labeldp.mechanisms import Mechanism
+from labeldp.mechanisms import Mechanism, Plan
 from labeldp.mechanisms.mechanism import one_dimensional_length
 from labeldp.release.advice import teach
 from labeldp.release.keyed import Context, KeyedSource, item_blocks
@@ -66,11 +66,7 @@ def privatize(
         )
         return path.moved(host, labels.device)  # pyright: ignore
     plan = mechanism.plan(prior, num_items)
-    if plan.blocks is not None and isinstance(source, KeyedSource):
-        raise TypeError(
-            f"Expected a mechanism whose plan goes with the item for a KeyedSource, got {type(mechanism).__name__}, whose partitions go with "
-            f"the row: a rerun in another order would be another release. Use SelectiveRandomizedResponse, or SystemSource."
-        )
+    refuse_keyed_partitions(mechanism, plan, source)
     event = mechanism.event(plan)
     teach(mechanism, event, source)
     checked = mechanism.read(labels)
@@ -82,3 +78,16 @@ def privatize(
         plan=plan,
         event=event if source.secure else accounting.Seeded(event),
     )
+
+
+def refuse_keyed_partitions(mechanism: Mechanism, plan: Plan, source: Source | None) -> None:
+    """Refuses plans that depend on the row for noise that depends on the item.
+
+    Raises:
+        TypeError: partitions, and a key.
+    """
+    if plan.blocks is not None and isinstance(source, KeyedSource):
+        raise TypeError(
+            f"Expected a mechanism whose plan goes with the item for a KeyedSource, got {type(mechanism).__name__}, whose partitions go with "
+            f"the row: a rerun in another order would be another release. Use SelectiveRandomizedResponse, or SystemSource."
+        )

@@ -10,6 +10,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -236,12 +237,16 @@ def key_fingerprint(key: bytes) -> str:
 
 
 def item_blocks(items: object, num_items: int) -> Items:
-    """Checks and encodes the numbers or texts that name items.
+    """Checks and encodes the numbers or texts that name items; `Items` are taken to be checked.
 
     Raises:
         TypeError: neither integers nor texts.
         ValueError: another length than the labels, a missing name, or one name twice.
     """
+    if isinstance(items, Items):
+        if len(items) != num_items:
+            raise ValueError(f"Expected items of {num_items} labels, got {len(items)}.")
+        return items
     given = isinstance(items, list | tuple) and any(
         isinstance(item, str) for item in cast(Sequence[Any], items)
     )
@@ -253,27 +258,39 @@ def item_blocks(items: object, num_items: int) -> Items:
             f"Expected items of shape (n,) = ({num_items},), one for each label, got {array.shape}."
         )
     if array.dtype.kind in "iu" or not len(array):
-        blocks = np.zeros((num_items, 2), dtype="<u8")
-        blocks[:, 0] = array.astype(np.uint64) if array.dtype.kind == "u" else array.astype("<i8").view("<u8")
-        blocks[:, 1] = array < 0 if len(array) else 0
-        distinct, kind = len(np.unique(array)), "integer"
-        packed = blocks.view(np.uint8).reshape(num_items, BLOCK)
+        increasing = len(array) > 0 and bool((array[1:] > array[:-1]).all())  # then nothing has to be sorted
+        distinct = num_items if increasing else len(np.unique(array))
+        blocks = integer_items(array)
     else:
         texts: list[Any] = array.tolist()
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("Expected items to be all integers or all texts, none of them missing.")
-        distinct, kind = len(set(texts)), "text"
-        digests = b"".join(
-            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=BLOCK).digest()
-            for text in texts
-        )
-        packed = np.frombuffer(digests, dtype=np.uint8).reshape(num_items, BLOCK)
+        distinct = len(set(texts))
+        blocks = text_items([text.encode("utf-8", "surrogatepass") for text in texts])
     if distinct != num_items:
         raise ValueError(
             f"Expected every item to be named once, got {num_items - distinct} repeated names; two labels of one item need "
             f"two names, and are two answers about it."
         )
-    return Items(packed, kind)
+    return blocks
+
+
+def integer_items(numbers: npt.NDArray[Any]) -> Items:
+    """The blocks of integers: 64 bits and a sign, so that different numbers have different blocks, whatever their types."""
+    blocks = np.zeros((len(numbers), 2), dtype="<u8")
+    if numbers.dtype.kind == "u" or not len(numbers):
+        blocks[:, 0] = numbers
+    else:
+        blocks[:, 0] = numbers.astype("<i8", copy=False).view("<u8")
+        blocks[:, 1] = numbers < 0
+    return Items(blocks.view(np.uint8).reshape(len(numbers), BLOCK), "integer")
+
+
+def text_items(texts: list[bytes]) -> Items:
+    """The blocks of texts in UTF-8: their 128-bit digests."""
+    digest = partial(hashlib.blake2b, digest_size=BLOCK)
+    digests = b"".join([digest(text).digest() for text in texts])
+    return Items(np.frombuffer(digests, dtype=np.uint8).reshape(len(texts), BLOCK), "text")
 
 
 def _plan_blocks(plan: Plan) -> npt.NDArray[np.uint8]:
@@ -287,4 +304,4 @@ def _plan_blocks(plan: Plan) -> npt.NDArray[np.uint8]:
         return np.empty((0, plan.num_items, BLOCK), dtype=np.uint8)
     packed = np.concatenate(parts, axis=1)
     padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % BLOCK)))
-    return padded.reshape(plan.num_items, -1, BLOCK).swapaxes(0, 1)
+    return padded.reshape(plan.num_items, padded.shape[1] // BLOCK, BLOCK).swapaxes(0, 1)

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from labeldp.mechanisms import Mechanism
 from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 from labeldp.release.encode import encode
-
-OTHER = "not a candidate"
+from labeldp.tables.job import OTHER, part_of_epoch
 
 
 def privatize_csv(
@@ -71,10 +70,10 @@ def privatize_csv(
             f"Expected prior and item columns that are public, got the column of true labels, {label}, among them: it would decide what "
             f"is released."
         )
-    if isinstance(source, KeyedSource):  # one epoch is one column with its classes in one order
-        source = source.within(json.dumps([label, *classes]))
+    if isinstance(source, KeyedSource):
+        source = source.within(part_of_epoch(label, classes, item))
     columns = [label, *(prior_columns or ()), *([item] if item else ())]
-    with _opened(table) as (header, rows):
+    with opened(table) as (header, rows):
         if f"{label}_noisy" in header:
             raise ValueError(f"Expected no column {label}_noisy in {table}, found one.")
         picked = _picked(table, header, rows, columns)
@@ -86,7 +85,7 @@ def privatize_csv(
         dir=out.parent, prefix=".labeldp-"
     ) as folder:  # nothing stays behind if it fails
         partial, partial_release = Path(folder) / "table", Path(folder) / "release"
-        with _opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
+        with opened(table) as (header, rows), partial.open("w", newline="", encoding="utf-8") as file:
             _write(file, header, rows, label, _texts(noisy, classes))
         noisy.save(partial_release)
         partial_release.replace(release_path)
@@ -95,7 +94,7 @@ def privatize_csv(
 
 
 @contextmanager
-def _opened(table: Path) -> Generator[tuple[list[str], Iterator[list[str]]]]:
+def opened(table: Path) -> Generator[tuple[list[str], Iterator[list[str]]]]:
     """The header and the rows of a table."""
     if not table.is_file():
         raise FileNotFoundError(f"Expected a CSV file, found none at {table}.")
