@@ -81,7 +81,7 @@ def privatize(
         table.with_suffix(f".noisy{table.suffix}") if table.suffix else table.with_name(f"{table.name}.noisy")
     )
     light = not table.is_dir() and table.suffix.lower() not in (".parquet", ".pq")
-    if light and not (ledger or person or unknown or missing):
+    if light and all(asked is None for asked in (ledger, person, unknown, missing)):
         _csv(table, target, made, label, names, prior, item, key_file, epoch)
         return
     from labeldp.tables.job import Columns, Job

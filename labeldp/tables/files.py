@@ -184,6 +184,7 @@ def _pieces(path: Path, out: Path) -> list[Piece]:
             raise FileExistsError(
                 f"Expected a new file, {out} is already there; a second release of the labels pays again."
             )
+        _require_place(out)
         return [Piece(table, out, _identity(path))]
     shown = sorted(file for file in path.iterdir() if not file.name.startswith(("_", ".")))
     if not shown or any(file.is_dir() for file in shown):
@@ -193,10 +194,19 @@ def _pieces(path: Path, out: Path) -> list[Piece]:
         )
     if out.resolve() == path.resolve():
         raise FileExistsError(f"Expected another folder for the output, got {out} itself.")
+    _require_place(out)
     tables = [table_file(file) for file in shown]
     if len({type(table) for table in tables}) > 1:
         raise ValueError(f"Expected files of one format in {path}, got Parquet and CSV.")
     return [Piece(table, out / table.path.name, _identity(table.path)) for table in tables]
+
+
+def _require_place(out: Path) -> None:
+    """Refuses an output that could not be written, before anything is charged for it."""
+    if not out.parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a directory for {out.name}, found none at {out.parent}; make it first."
+        )
 
 
 def _label_type(pieces: list[Piece], job: Job) -> pa.DataType:

@@ -43,9 +43,14 @@ class Columns:
         object.__setattr__(self, "prior", tuple(self.prior))
         if self.classes is not None:
             object.__setattr__(self, "classes", _checked_classes(self.classes))
-        for name in (self.label, *self.public):
+        named = [
+            name for name in (self.item, self.person) if name is not None
+        ]  # one that is empty is no column left out
+        for name in (self.label, *self.prior, *named):
             if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"Expected names of columns to be texts, got {type(name).__name__}.")
+                raise TypeError(
+                    f"Expected names of columns to be texts, got {type(name).__name__ if name else 'an empty one'}."
+                )
         if self.label in self.public:
             raise ValueError(
                 f"Expected prior, item and person columns that are public, got the column of true labels, {self.label}, among them: it "

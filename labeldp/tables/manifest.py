@@ -131,7 +131,10 @@ class Manifest:
             ValueError: it is no manifest.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"Expected a manifest, found none at {path}.")
+            raise FileNotFoundError(
+                f"Expected a manifest, found none at {path}; files, and folders of them, have one unless they were written as CSV "
+                f"with .npz beside it, by labeldp privatize without --ledger and --person."
+            )
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except (ValueError, UnicodeError):

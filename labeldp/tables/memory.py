@@ -119,6 +119,11 @@ def _as_arrow(table: Any, job: Job) -> tuple[Any, pa.Table]:
         return None, table
     frame = nw.from_native(table, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
+        if job.columns.label in getattr(getattr(table, "index", None), "names", ()):
+            raise ValueError(
+                f"Expected no index named {job.columns.label}, as the column of true labels is: it would stay in the result; "
+                f"reset_index(drop=True) first."
+            )
         needed = dict.fromkeys((*job.columns.public, job.columns.label))
         arrow = _converted(
             lambda: frame.select([name for name in needed if name in frame.columns]).to_arrow()
@@ -142,7 +147,7 @@ def _converted(convert: Callable[[], pa.Table]) -> pa.Table:
     """A table as Arrow; what a value said that could not be converted is not passed on: it may be a label."""
     try:
         return convert()
-    except (pa.ArrowException, ValueError, TypeError):
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
         raise TypeError(
             "Expected columns whose values are of one type each, got one that Arrow does not hold; give them one type first."
         ) from None

@@ -30,7 +30,8 @@ class Survey:
     Attributes:
         rows: how many.
         event: what their labels will go through, once.
-        plans: the digests of who has which candidates, added up modulo 2^128; 0 without a key.
+        plans: the digests of who has which candidates, and of the items where persons have several, added up modulo 2^128; 0 without
+            a key.
         items, plan: of no rows, to tell their kinds.
         rows_of_one_person: the most rows that one person has; 1 where the job names no column of persons.
     """
@@ -107,7 +108,8 @@ def survey_of(batch: pa.RecordBatch, job: Job, source: Source) -> Survey:
     plans = 0
     if isinstance(source, KeyedSource):
         assert items is not None
-        plans = source.plan_digest(job.mechanism, items, plan)
+        # a person's other rows, released under the same name, are more answers about it: then items are part of the name
+        plans = source.plan_digest(job.mechanism, items, plan, listed=job.columns.person is not None)
     event = job.mechanism.event(plan)
     assert isinstance(event, accounting.Disjoint)
     return Survey(batch.num_rows, event, plans, None if items is None else items[:0], plan[:0])

@@ -221,6 +221,13 @@ def test_the_ledger_is_charged_before_a_label_is_read_and_once(parquet, folder, 
     with pytest.raises(BudgetSpent):
         privatize_file(parquet, tmp_path / "again.parquet", RR, **told)  # fresh noise pays again
     assert not (tmp_path / "again.parquet").exists()
+    ledger.set_cap("clicks", 9, unit="label")
+    for table, out in ((parquet, "nowhere/out.parquet"), (folder, "nowhere/out")):
+        before = ledger.head
+        with pytest.raises(FileNotFoundError, match="make it first"):
+            privatize_file(table, tmp_path / out, RR, **told)
+        assert ledger.head == before  # an output that cannot be is not paid for
+    ledger.set_cap("clicks", 1.5, unit="label")
     head = Manifest.load(manifest_path(tmp_path / "out")).charge["head"]
     assert ledger.verify(head) == ()
 

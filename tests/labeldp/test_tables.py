@@ -310,6 +310,9 @@ HOSTILE = {
     "not a table": ([1, 2], {}, "speaks Arrow"),
     "lazy": (pl.from_arrow(TABLE).lazy(), {}, "collect"),
     "mixed labels": (pd.DataFrame({"id": [1, 2], "y": [1, SECRET]}), {"prior": []}, "one type"),
+    "huge label": (pd.DataFrame({"id": [1, 2], "y": [1, 10**30]}), {"prior": []}, "one type"),
+    "index of labels": (TABLE.to_pandas().set_index("y", drop=False), {}, "no index named y"),
+    "empty person": (TABLE, {"person": ""}, "names of columns"),
     "unknown label": (with_labels([SECRET]), {}, "none of them"),
 }
 
@@ -469,6 +472,24 @@ def test_a_person_with_more_rows_is_another_release(clicks) -> None:
     )
     events = [json.loads(row["content"]) for row in clicks.entries() if row["kind"] == "charge"]
     assert [accounting.event_from_dict(event).count for event in events] == [3, 4]
+
+
+def test_other_rows_of_a_person_are_charged(clicks) -> None:
+    """One key and epoch, two cuts of a table: a person with a row in each is answered about twice; a label, never."""
+    cuts = [
+        TABLE.take(np.arange(place, N, 3)) for place in range(3)
+    ]  # a person has three rows, one after the other
+    told = {"ledger": clicks, "dataset": "clicks", "mechanism": labeldp.RandomizedResponse(1.0, K)}
+    for cut in cuts[:2]:
+        assert released(cut, person="who", **told).manifest.rows_of_one_person == 1
+    released(cuts[0].take(np.arange(len(cuts[0]))[::-1]), person="who", **told)  # a rerun
+    assert charged(clicks) == 2
+    with pytest.raises(BudgetSpent):
+        released(cuts[2], person="who", **told)
+    rows = {**told, "mechanism": labeldp.RandomizedResponse(0.5, K)}
+    for cut in cuts:
+        released(cut, **rows)
+    assert charged(clicks) == 3
 
 
 def test_seeded_noise_is_not_charged(clicks) -> None:
