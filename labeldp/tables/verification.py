@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 import accounting
 from labeldp.release import NoisyLabels
 from labeldp.tables.arrow_job import class_values, label_numbers, plain
+from labeldp.tables.budget import stated
 from labeldp.tables.copies import in_stretches, tells
 from labeldp.tables.law_check import law_problem
-from labeldp.tables.ledger import Ledger
+from labeldp.tables.ledger import Ledger, event_of
 from labeldp.tables.manifest import Manifest
 from labeldp.tables.read_back import noisy_labels
 from labeldp.tables.table_files import ParquetTable, TableFile, table_file
@@ -119,12 +120,20 @@ def _columns(tables: list[TableFile], manifest: Manifest) -> list[str]:
         ]
         if isinstance(table, ParquetTable):
             extra = {key.decode(errors="replace") for key in table.metadata} - {"ARROW:schema"}
-            extra |= {f"of {field.name}" for field in table.schema if field.metadata}
+            extra |= {f"of {field.name}" for field in table.schema if _speaks(field)}
             if extra:
                 found.append(
                     f"{name} holds metadata that a release does not have: {', '.join(sorted(extra))}"
                 )
     return found
+
+
+def _speaks(field: pa.Field) -> bool:
+    """Whether a field, or one within it, holds metadata."""
+    inner = field.type
+    if pa.types.is_nested(inner) and any(_speaks(inner.field(place)) for place in range(inner.num_fields)):
+        return True
+    return bool(field.metadata)
 
 
 def _answers(tables: list[TableFile], manifest: Manifest) -> list[str]:
@@ -157,6 +166,8 @@ def _charge(ledger: Ledger, manifest: Manifest) -> list[str]:
                 )
             elif manifest.release is not None and not row["release"].endswith(manifest.release):
                 found.append(f"entry {charge['entry']} of the ledger was charged for another release")
+            elif event_of(row) != stated(manifest.event, "label"):
+                found.append(f"entry {charge['entry']} of the ledger was charged for another event")
             return found
     return [*found, f"entry {charge['entry']} is not in the ledger"]
 

@@ -231,6 +231,30 @@ def test_the_ledger_has_to_hold_the_charge(tmp_path) -> None:
         assert any("no charge" in problem for problem in verify(out, silent, ledger=ledger).problems)
 
 
+def test_a_charge_for_less_is_not_one_for_the_release(mechanism, tmp_path) -> None:
+    """Fresh noise has no name in the ledger; its event has to be the one that was paid for."""
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.set_cap("clicks", 2.0, unit="label")
+        manifest = made(tmp_path, job_of(mechanism), ledger=ledger, dataset="clicks")
+        manifest.save(tmp_path / "manifest")
+        told = Manifest.load(tmp_path / "manifest")
+        assert verify(tmp_path / "out.parquet", told, ledger=ledger).problems == ()
+        little = ledger.charge("clicks", accounting.PureDP(0.01), unit="label")
+        lied = replace(manifest, charge=manifest.charge | {"entry": little.entry, "head": little.head})
+        (problem,) = verify(tmp_path / "out.parquet", lied, ledger=ledger).problems
+        assert "another event" in problem
+
+
+def test_metadata_within_a_column_is_named(tmp_path) -> None:
+    for metadata in (None, {"labels": "flu, flu, none"}):
+        inner = pa.list_(pa.struct([pa.field("x", pa.int64(), metadata=metadata)]))
+        table = TABLE.append_column("inner", pa.array([[{"x": 1}]] * N, inner))
+        manifest = made(tmp_path, job_of(MECHANISMS[0]), table)
+        problems = verify(tmp_path / "out.parquet", manifest).problems
+        assert [("of inner" in problem) for problem in problems] == [True] * bool(metadata)
+        (tmp_path / "out.parquet").unlink()
+
+
 def test_a_csv_and_a_folder_are_checked_too(tmp_path) -> None:
     (tmp_path / "in").mkdir()
     pq.write_table(TABLE[:1000], tmp_path / "in" / "a.parquet")
