@@ -135,7 +135,7 @@ def with_answers(batch: pa.RecordBatch, noisy: NoisyLabels, job: Job) -> pa.Reco
     label_type = batch.schema.field(job.columns.label).type
     kept = [name for name in batch.schema.names if name != job.columns.label]
     arrays = [batch.column(name) for name in kept]
-    fields = [batch.schema.field(name).remove_metadata() for name in kept]
+    fields = [without_metadata(batch.schema.field(name)) for name in kept]
     for name, values in new_columns(noisy.values, noisy.plan, job, label_type).items():
         arrays.append(values)
         fields.append(pa.field(name, values.type))
@@ -155,6 +155,22 @@ def released(batch: pa.RecordBatch, job: Job, source: Source) -> NoisyLabels:
     )
 
 
+def without_metadata(field: pa.Field) -> pa.Field:
+    """The field without metadata, and those within it."""
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([without_metadata(kind.field(place)) for place in range(kind.num_fields)])
+    elif pa.types.is_map(kind):
+        kind = pa.map_(without_metadata(kind.key_field), without_metadata(kind.item_field), kind.keys_sorted)
+    elif pa.types.is_fixed_size_list(kind):
+        kind = pa.list_(without_metadata(kind.value_field), kind.list_size)
+    elif pa.types.is_list(kind):
+        kind = pa.list_(without_metadata(kind.value_field))
+    elif pa.types.is_large_list(kind):
+        kind = pa.large_list(without_metadata(kind.value_field))
+    return field.with_type(kind).remove_metadata()
+
+
 def output_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     """The schema of what `noisy_batch` makes of batches of a schema."""
     plan = Plan(0)
@@ -163,7 +179,7 @@ def output_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     if job.answers_blocks:
         plan = Plan(0, blocks=np.empty((0, job.mechanism.num_classes), dtype=np.uint8))
     none = np.empty((0, *job.mechanism.answer_shape), dtype=job.mechanism.answer_dtype)
-    fields = [field.remove_metadata() for field in schema if field.name != job.columns.label]
+    fields = [without_metadata(field) for field in schema if field.name != job.columns.label]
     new = new_columns(none, plan, job, schema.field(job.columns.label).type)
     return pa.schema([*fields, *(pa.field(name, values.type) for name, values in new.items())])
 

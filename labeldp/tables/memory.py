@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from labeldp.mechanisms import Mechanism
 from labeldp.release import Source, SystemSource
-from labeldp.tables.arrow_job import check_schema, new_columns, released, source_for
+from labeldp.tables.arrow_job import check_schema, new_columns, released, source_for, without_metadata
 from labeldp.tables.job import Class, Columns, Job
 from labeldp.tables.ledger import Ledger
 from labeldp.tables.manifest import Manifest, manifest_of
@@ -166,7 +166,7 @@ def _as_given(table: Any, frame: Any, arrow: pa.Table, new: pa.Table, job: Job) 
             result.attrs = {}  # metadata, as of any table
         return result
     kept = arrow.drop_columns([job.columns.label])
-    fields = [field.remove_metadata() for field in kept.schema]
+    fields = [without_metadata(field) for field in kept.schema]
     result = pa.table([*kept.columns, *new.columns], schema=pa.schema([*fields, *new.schema]))
     if isinstance(table, pa.RecordBatch):
         return (

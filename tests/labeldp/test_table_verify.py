@@ -10,7 +10,7 @@ import pytest
 
 import accounting
 import labeldp
-from labeldp.tables import Columns, Job, Ledger, Manifest, law_check, privatize_file
+from labeldp.tables import Columns, Job, Ledger, Manifest, law_check, privatize, privatize_file
 from labeldp.tables.copies import in_stretches, tells
 from labeldp.tables.law_check import law_problem
 from labeldp.tables.verification import verify
@@ -245,14 +245,37 @@ def test_a_charge_for_less_is_not_one_for_the_release(mechanism, tmp_path) -> No
         assert "another event" in problem
 
 
-def test_metadata_within_a_column_is_named(tmp_path) -> None:
-    for metadata in (None, {"labels": "flu, flu, none"}):
-        inner = pa.list_(pa.struct([pa.field("x", pa.int64(), metadata=metadata)]))
-        table = TABLE.append_column("inner", pa.array([[{"x": 1}]] * N, inner))
-        manifest = made(tmp_path, job_of(MECHANISMS[0]), table)
-        problems = verify(tmp_path / "out.parquet", manifest).problems
-        assert [("of inner" in problem) for problem in problems] == [True] * bool(metadata)
-        (tmp_path / "out.parquet").unlink()
+def test_metadata_within_a_column_is_left_out_and_named(tmp_path) -> None:
+    told = pa.field("x", pa.int64(), metadata={"labels": "flu, flu, none"})
+    fields = {
+        "struct": pa.struct([told]),
+        "list": pa.list_(pa.struct([told])),
+        "large list": pa.large_list(told),
+        "pair": pa.list_(told, 2),
+        "map": pa.map_(pa.string(), pa.struct([told])),
+    }
+    values = {
+        "struct": {"x": 1},
+        "list": [{"x": 1}],
+        "large list": [1],
+        "pair": [1, 2],
+        "map": [("a", {"x": 1})],
+    }
+    table = TABLE
+    for name, kind in fields.items():
+        table = table.append_column(name, pa.array([values[name]] * N, kind))
+    manifest, out = made(tmp_path, job_of(MECHANISMS[0]), table), tmp_path / "out.parquet"
+    assert verify(out, manifest).problems == ()
+    assert pq.read_table(out).column("map").to_pylist()[0] == [("a", {"x": 1})]
+    for name in fields:
+        written = pq.read_table(out)
+        place = written.column_names.index(name)
+        pq.write_table(written.set_column(place, name, table[name]), tmp_path / "told.parquet")
+        assert any(f"of {name}" in p for p in verify(tmp_path / "told.parquet", manifest).problems)
+    told_of = {"label": "y", "classes": CLASSES}
+    for given in (table, table.to_batches()[0]):
+        result, _ = privatize(given, MECHANISMS[0], **told_of)
+        assert b"labels" not in result.schema.serialize().to_pybytes()
 
 
 def test_a_csv_and_a_folder_are_checked_too(tmp_path) -> None:
