@@ -65,12 +65,13 @@ mutation: $(STAMP)-test-extra $(STAMP)-mutation-extra
 mutation-full: $(STAMP)-test-extra $(STAMP)-mutation-extra
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutation --all $(ARGS)
 
-bench: $(STAMP)-fast-extra
+bench: $(STAMP)-fast-extra $(STAMP)-arrow-extra
 	@$(BIN)/python -m benchmarks.end_to_end
 	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.mechanism_curves
 	@$(BIN)/python -m benchmarks.audit_power
 	@$(BIN)/python -m benchmarks.ledger
+	@$(BIN)/python -m benchmarks.tables
 	@$(BIN)/python -m benchmarks.accounting_speed
 	@$(BIN)/python -m benchmarks.utility_curves
 

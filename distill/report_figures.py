@@ -210,12 +210,17 @@ def phases_of_runs(seconds: dict[str, dict[str, float]]) -> str:
             values = np.array([times.get(phase, 0.0) for times in seconds.values()])
             axes.barh(range(len(seconds)), values, left=left, color=colour, height=0.62, label=phase)
             left += values
-        axes.set_yticks(range(len(seconds)), list(seconds))
+        axes.set_yticks(range(len(seconds)), [_ending(name) for name in seconds])
         axes.invert_yaxis()
         axes.set_xlabel("wall time (s)")
         axes.tick_params(axis="y", length=0)
         figure.legend(frameon=False, loc="outside upper center", ncols=3, fontsize=9)
         return _svg(figure)
+
+
+def _ending(name: str, most: int = 32) -> str:
+    """The end of a long name: paths differ there, and bars need room."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _bare(axes: Axes) -> None:

@@ -149,3 +149,10 @@ def test_a_figure_of_many_phases_has_room_for_their_names() -> None:
     for count in (1, 3, 10, 25):
         text = phases_of_runs({"run": {f"student of the stage {number}": 1.0 for number in range(count)}})
         assert text.count("student of the stage") == count
+
+
+def test_long_names_of_runs_leave_room_for_bars() -> None:
+    from distill.report_figures import phases_of_runs
+
+    path = "/tmp/pytest-of-root/" + 12 * "a-folder/" + "one"
+    assert path[-31:] in phases_of_runs({path: {"teacher": 1.0}})
