@@ -81,13 +81,27 @@ def privatize(
         table.with_suffix(f".noisy{table.suffix}") if table.suffix else table.with_name(f"{table.name}.noisy")
     )
     light = not table.is_dir() and table.suffix.lower() not in (".parquet", ".pq")
-    if light and all(asked is None for asked in (ledger, person, unknown, missing)):
-        _csv(table, target, made, label, names, prior, item, key_file, epoch)
-        return
-    from labeldp.tables.job import Columns, Job
+    with _told_kindly():
+        if light and all(asked is None for asked in (ledger, person, unknown, missing)):
+            _csv(table, target, made, label, names, prior, item, key_file, epoch)
+            return
+        from labeldp.tables.job import Columns, Job
 
-    columns = Columns(label, tuple(names), item, tuple(prior), person, unknown, missing)
-    _stream(table, target, Job(made, columns), key_file, epoch, ledger, data)
+        columns = Columns(label, tuple(names), item, tuple(prior), person, unknown, missing)
+        _stream(table, target, Job(made, columns), key_file, epoch, ledger, data)
+
+
+@contextmanager
+def _told_kindly() -> Generator[None]:
+    """Columns of a type that does not fit are an error of the table, in one line as all others."""
+    from distill.usage import UsageError
+
+    try:
+        yield
+    except TypeError as error:
+        if not str(error).startswith("Expected "):
+            raise
+        raise UsageError(str(error)) from None
 
 
 def _mechanism(

@@ -116,6 +116,9 @@ def test_folders_and_csv_files_are_streamed_where_that_is_asked_for(table, tmp_p
         (["--label", "symptom"], 1, "symptom"),
         (["--classes", "flu,cold"], 1, "none of them"),
         (["--person", "y"], 1, "decide"),
+        (["--person", ""], 2, "empty"),
+        (["--label", "who"], 2, "can hold"),
+        (["--item", "p0"], 2, "integers or texts"),
     ],
 )
 def test_failures_are_one_line(options, status: int, word: str, table, tmp_path, capsys, monkeypatch) -> None:

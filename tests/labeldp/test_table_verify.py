@@ -132,7 +132,7 @@ def forged(at, change) -> None:
 FAULTS = {
     "no noise": lambda t: t.set_column(t.num_columns - 1, "y_noisy", TABLE["y"]),
     "other epsilon": lambda t: t.set_column(
-        t.num_columns - 1, "y_noisy", pa.array(np.array(CLASSES)[answered(labeldp.RandomizedResponse(1.3, K))])
+        t.num_columns - 1, "y_noisy", pa.array(np.array(CLASSES)[answered(labeldp.RandomizedResponse(1.6, K))])
     ),
     "one lie more likely": lambda t: t.set_column(
         t.num_columns - 1, "y_noisy", pa.array([("cold" if v == "none" and i % 3 else v) for i, v in enumerate(t["y_noisy"].to_pylist())])
