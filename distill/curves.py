@@ -19,12 +19,12 @@ from scipy.stats import rankdata
 from torch import nn
 
 from distill import config, data
-from distill.config_file import UsageError
 from distill.distortion import shifted
 from distill.label_learning import METHODS, Learner, Method, learn
 from distill.progress import RunProgress
 from distill.student import resolved_device
 from distill.train import accuracy, predict
+from distill.usage import UsageError
 from labeldp import Mechanism
 from labeldp.learning.stages import Stage
 

@@ -5,14 +5,16 @@ The unit is `label`: what one person's label may change. Everything after the re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distill import models
+from distill.config import Stages
 from distill.data import Dataset
+from distill.label_schemes import label_scheme
 from distill.randomness import stream
 from distill.student import targets
 from distill.train import (
@@ -25,15 +27,7 @@ from distill.train import (
     total_steps,
     train,
 )
-from labeldp import (
-    Mechanism,
-    NoisyOneHot,
-    PartitionedRandomizedResponse,
-    RandomizedResponse,
-    SelectiveRandomizedResponse,
-    SubsetSelection,
-    UnaryEncoding,
-)
+from labeldp import Mechanism, NoisyOneHot, UnaryEncoding
 from labeldp.learning.stages import Stage, StagedLabels, privatize
 from labeldp.release import Source
 
@@ -56,30 +50,26 @@ class Method:
     mixup: float = 0.0
 
 
+def _as_answers(name: Stages, **rest: Any) -> Callable[[float, int], Method]:
+    """The stages that answers of a teacher pass through under that name."""
+    return lambda epsilon, num_classes: Method(
+        label_scheme(name, epsilon=epsilon, num_classes=num_classes).stages, **rest
+    )
+
+
 def _one(make: Callable[[float, int], Mechanism]) -> Callable[[float, int], Method]:
     return lambda epsilon, num_classes: Method((Stage(make(epsilon, num_classes), 1.0),))
 
 
-def _two(first: Mechanism, second: Mechanism) -> tuple[Stage, ...]:
-    return Stage(first, 0.5), Stage(second, 0.5)
-
-
 METHODS: dict[str, Callable[[float, int], Method]] = {
-    "rr": lambda e, k: Method((Stage(RandomizedResponse(e, k), 1.0),), loss="cross-entropy"),
-    "rr+likelihood": _one(RandomizedResponse),
-    "lp-2st": lambda e, k: Method(
-        _two(RandomizedResponse(e, k), SelectiveRandomizedResponse(e, k)), loss="cross-entropy", mixup=4.0
-    ),
+    "rr": _as_answers("rr", loss="cross-entropy"),
+    "rr+likelihood": _as_answers("rr"),
+    "lp-2st": _as_answers("seed", loss="cross-entropy", mixup=4.0),
     "alibi": _one(NoisyOneHot),
     "unary": _one(UnaryEncoding),
-    "subset": _one(SubsetSelection),
-    "partition": lambda e, k: Method(_two(SubsetSelection(e, k), PartitionedRandomizedResponse(e, k))),
-    "srr": lambda e, k: Method(
-        _two(
-            SubsetSelection(e, k),
-            SelectiveRandomizedResponse(e, k, size="information", outside="other"),
-        )
-    ),
+    "subset": _as_answers("subset"),
+    "partition": _as_answers("partition"),
+    "srr": _as_answers("subset+srr"),
 }
 """Methods by name: epsilon and K to what is done.
 
