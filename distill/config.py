@@ -310,7 +310,7 @@ class Privacy(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     Args:
         epsilon: of each released answer.
         source: "system" for releases; "seeded" repeats a run and stamps its guarantee "not for release".
-        stages: the named label stages, see `distill.student.label_scheme`.
+        stages: the named label stages, see `distill.label_schemes.label_scheme`.
     """
 
     epsilon: float = 1.0

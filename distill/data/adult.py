@@ -79,19 +79,8 @@ def _load_income(files: Files) -> Table:
             "of every row, got something else."
         )
     labels = (incomes == _INCOMES[1]).astype(np.int64)
-    values, names = _features(files, cells, train, without=set())
-    return Table(
-        name="adult",
-        train_features=values[train],
-        train_labels=labels[train],
-        test_features=values[~train],
-        test_labels=labels[~train],
-        num_classes=2,
-        label_range=None,
-        columns=names,
-        licence=ADULT.licence,
-        classes=_INCOMES,
-    )
+    table = _features(files, cells, train, without=set())
+    return Table.split("adult", table, labels, train=train, licence=ADULT.licence, classes=_INCOMES)
 
 
 def _load_hours(files: Files) -> Table:
@@ -105,18 +94,8 @@ def _load_hours(files: Files) -> Table:
         hours, valid = np.zeros(0), False
     if not valid:
         raise ValueError(f"{where}: expected 1 to 99 hours in every row, got something else.")
-    values, names = _features(files, cells, train, without={"hours"})
-    return Table(
-        name="adult-hours",
-        train_features=values[train],
-        train_labels=hours[train],
-        test_features=values[~train],
-        test_labels=hours[~train],
-        num_classes=None,
-        label_range=_HOURS,
-        columns=names,
-        licence=ADULT.licence,
-    )
+    table = _features(files, cells, train, without={"hours"})
+    return Table.split("adult-hours", table, hours, train=train, licence=ADULT.licence, label_range=_HOURS)
 
 
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult"

@@ -60,6 +60,40 @@ class Table:
     licence: str
     classes: tuple[str, ...] = ()
 
+    @staticmethod
+    def split(
+        name: str,
+        features: tuple[np.ndarray, tuple[str, ...]],
+        labels: np.ndarray,
+        *,
+        train: np.ndarray,
+        licence: str,
+        classes: tuple[str, ...] = (),
+        label_range: tuple[float, float] | None = None,
+    ) -> "Table":
+        """Divides all rows into training and test rows.
+
+        Args:
+            name, licence, label_range: as above.
+            features: (n, d) float32, and the names of the d columns.
+            labels: (n,).
+            train: (n,) bool, which rows are for training.
+            classes: as above; none for a regression.
+        """
+        values, columns = features
+        return Table(
+            name=name,
+            train_features=values[train],
+            train_labels=labels[train],
+            test_features=values[~train],
+            test_labels=labels[~train],
+            num_classes=len(classes) or None,
+            label_range=label_range,
+            columns=columns,
+            licence=licence,
+            classes=classes,
+        )
+
 
 @dataclass(frozen=True)
 class File:

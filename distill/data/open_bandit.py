@@ -47,16 +47,11 @@ def _table(cells: dict[str, list[str]], train: np.ndarray, *, where: str) -> Tab
     labels = (clicks == "1").astype(np.int64)
     numeric = {name: numbers(cells[name], what=f"{where}, {name}") for name in ("affinity", "item")}
     categories = {name: cells[name] for name in ("policy", "campaign", "position", *_USER)}
-    values, names = features(numeric, categories, train=train)
-    return Table(
-        name="open-bandit",
-        train_features=values[train],
-        train_labels=labels[train],
-        test_features=values[~train],
-        test_labels=labels[~train],
-        num_classes=2,
-        label_range=None,
-        columns=names,
+    return Table.split(
+        "open-bandit",
+        features(numeric, categories, train=train),
+        labels,
+        train=train,
         licence=OPEN_BANDIT.licence,
         classes=("no click", "click"),
     )

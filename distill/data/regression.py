@@ -29,17 +29,13 @@ def _load(_: Files) -> Table:
     loaded = cast(tuple[Any, Any], load_diabetes(return_X_y=True, scaled=False))
     rows, labels = np.asarray(loaded[0], dtype=np.float64), np.asarray(loaded[1], dtype=np.float64)
     train = np.arange(len(rows)) % 5 != 4
-    values, names = features(dict(zip(_COLUMNS, rows.T, strict=True)), {}, train=train)
-    return Table(
-        name="diabetes",
-        train_features=values[train],
-        train_labels=labels[train],
-        test_features=values[~train],
-        test_labels=labels[~train],
-        num_classes=None,
-        label_range=_RANGE,
-        columns=names,
+    return Table.split(
+        "diabetes",
+        features(dict(zip(_COLUMNS, rows.T, strict=True)), {}, train=train),
+        labels,
+        train=train,
         licence=DIABETES.licence,
+        label_range=_RANGE,
     )
 
 
