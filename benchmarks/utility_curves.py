@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distill.curve_data import Origin
 from distill.curve_figures import draw as figure
 from distill.curve_figures import save
 from distill.curve_report import comparisons, table_of
-from distill.curve_data import Origin
 from distill.curves import CLEAN, RECIPES, Sweep, read_rows, run
 from distill.regression_curves import METHODS as REGRESSIONS
 from distill.regression_curves import RegressionSweep

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +88,6 @@ def loaded_table(origin: Origin) -> data.Table:
     return own_table.load(path, origin.label, classes=origin.classes, label_range=origin.label_range)
 
 
-@cache
 def _digest(origin: Origin) -> str:
     """Of features, split and class names: all of it public."""
     if origin.label_range is not None or origin.name in data.TABLES:

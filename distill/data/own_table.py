@@ -45,7 +45,8 @@ def load(
     columns = _columns(path)
     if label not in columns:
         raise ValueError(f"Expected --label among the columns {', '.join(columns)} of {path}, got {label!r}.")
-    texts, rows = columns.pop(label), len(columns[label])
+    texts = columns.pop(label)
+    rows = len(texts)
     if rows < LEAST_ROWS:
         raise ValueError(f"Expected at least {LEAST_ROWS} rows in {path}, got {rows}.")
     labels = (
@@ -83,16 +84,17 @@ def _columns(path: Path) -> dict[str, list[str]]:
 
 
 def _parquet_columns(path: Path) -> dict[str, list[str]]:
-    import pyarrow as pa  # here: the format alone needs it
-    import pyarrow.parquet as pq
+    from labeldp.tables.table_files import table_file  # here: it needs pyarrow
 
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a CSV or Parquet file, found none at {path}.")
+    table = table_file(path)
+    columns: dict[str, list[str]] = {name: [] for name in table.schema.names}
     try:
-        read = pq.read_table(path).to_pydict()
-    except (pa.ArrowException, OSError):
-        raise ValueError(f"Expected a Parquet file at {path}, got something else.") from None
-    return {name: ["" if cell is None else str(cell) for cell in cells] for name, cells in read.items()}
+        for batch in table.batches():
+            for name, cells in batch.to_pydict().items():
+                columns[name] += ["" if cell is None else str(cell) for cell in cells]
+    except (ValueError, OSError, NotImplementedError):
+        raise ValueError(f"Expected a whole Parquet file at {path}, got a damaged one.") from None
+    return columns
 
 
 def _numbers(path: Path, texts: list[str], label_range: tuple[float, float]) -> np.ndarray:
