@@ -141,16 +141,22 @@ class RegressionSweep:
         model = learnt(table, method, cell["epsilon"], self.recipe, seed=cell["seed"])
         low, high = _range(table)
         predicted = np.clip(model.predict(table.test_features), low, high)
-        squares = (predicted - table.test_labels) ** 2
-        middle = (np.full(len(squares), (low + high) / 2) - table.test_labels) ** 2
+        error, variance = root_mean_square(predicted - table.test_labels)
+        middle, _ = root_mean_square((low + high) / 2 - table.test_labels)
         return {
             **cell,
-            "score": float(np.sqrt(squares.mean())),
-            "item_variance": float(squares.var(ddof=1) / (4 * squares.mean())),
-            "floor": float(np.sqrt(middle.mean())),
-            "test_items": len(squares),
+            "score": error,
+            "item_variance": variance,
+            "floor": middle,
+            "test_items": len(predicted),
             "seconds": round(time.perf_counter() - start, 2),
         }
+
+
+def root_mean_square(errors: np.ndarray) -> tuple[float, float]:
+    """The root of the mean square, and its variance over the choice of the items, to first order."""
+    squares = errors**2
+    return float(np.sqrt(squares.mean())), float(squares.var(ddof=1) / (4 * squares.mean() * len(squares)))
 
 
 def method_of(name: str) -> Method:
