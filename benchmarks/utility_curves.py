@@ -29,12 +29,13 @@ FIGURES = ROOT / "docs" / "figures"
 METHODS = ("rr", "rr+likelihood", "lp-2st", "alibi", "subset", "srr", "clean")
 _SMALL = Sweep("digits", RECIPES["digits"], METHODS, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=5)
 _REGRESSION = RegressionSweep(Origin("diabetes"), (*REGRESSIONS, CLEAN), _SMALL.epsilons, seeds=5)
+_LARGE = Sweep(
+    "mnist", RECIPES["mnist"], ("rr", "lp-2st", "alibi", "subset", "srr", "clean"), (0.5, 1.0, 2.0), seeds=3
+)
 SWEEPS: dict[str, Sweep | RegressionSweep] = {
     "digits": _SMALL,
-    "mnist": replace(_SMALL, data="mnist", recipe=RECIPES["mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3),
-    "fashion-mnist": replace(
-        _SMALL, data="fashion-mnist", recipe=RECIPES["fashion-mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3
-    ),
+    "mnist": _LARGE,
+    "fashion-mnist": replace(_LARGE, data="fashion-mnist", recipe=RECIPES["fashion-mnist"]),
     "adult": replace(_SMALL, data="adult", recipe=RECIPES["adult"], epsilons=(0.25, 0.5, 1.0, 2.0)),
     "open-bandit": replace(
         _SMALL, data="open-bandit", recipe=RECIPES["open-bandit"], epsilons=(0.5, 1.0, 2.0, 4.0)
