@@ -2,7 +2,7 @@
 
     python -m benchmarks.utility_curves                        # digits, minutes
     python -m benchmarks.utility_curves --only fashion-mnist   # an hour or more on two cores; goes on where it stopped
-    python -m benchmarks.utility_curves --only diabetes        # real-valued labels, a minute
+    python -m benchmarks.utility_curves --only diabetes        # real-valued labels, seconds; adult-hours, minutes
     python -m benchmarks.utility_curves --draw                 # draws and prints what is there
 
 Each run is a line: data, method, epsilon, seed, recipe, score on the test items, which decide nothing.
@@ -41,7 +41,7 @@ SWEEPS: dict[str, Sweep | RegressionSweep] = {
         _SMALL, data="open-bandit", recipe=RECIPES["open-bandit"], epsilons=(0.5, 1.0, 2.0, 4.0)
     ),
     "diabetes": _REGRESSION,
-    "adult-hours": replace(_REGRESSION, origin=Origin("adult-hours")),
+    "adult-hours": replace(_REGRESSION, origin=Origin("adult-hours"), seeds=3),
 }
 
 
