@@ -36,6 +36,7 @@ SWEEPS: dict[str, Sweep | RegressionSweep] = {
     "digits": _SMALL,
     "mnist": _LARGE,
     "fashion-mnist": replace(_LARGE, data="fashion-mnist", recipe=RECIPES["fashion-mnist"]),
+    "cifar-10": replace(_LARGE, data="cifar-10", recipe=RECIPES["cifar-10"], seeds=1),
     "adult": replace(_SMALL, data="adult", recipe=RECIPES["adult"], epsilons=(0.25, 0.5, 1.0, 2.0)),
     "open-bandit": replace(
         _SMALL, data="open-bandit", recipe=RECIPES["open-bandit"], epsilons=(0.5, 1.0, 2.0, 4.0)
