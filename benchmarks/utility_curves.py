@@ -1,10 +1,11 @@
-"""Privacy-utility curves on people's labels: writes benchmarks/results/utility_curves.jsonl and docs/figures/curve_DATA.svg.
+"""Privacy-utility curves on real data: writes benchmarks/results/utility_curves.jsonl and docs/figures/curve_DATA.svg.
 
     python -m benchmarks.utility_curves                        # digits, minutes
     python -m benchmarks.utility_curves --only fashion-mnist   # an hour or more on two cores; goes on where it stopped
+    python -m benchmarks.utility_curves --only records         # private teachers of digits, minutes
     python -m benchmarks.utility_curves --draw                 # draws and prints what is there
 
-Each run is a line: data, method, epsilon, seed, recipe, score on the test items, which decide nothing.
+Each run is a line: unit, data, method, epsilon, seed, recipe, score on the test items, which decide nothing.
 """
 
 import argparse
@@ -14,23 +15,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distill.config_file import load_config
 from distill.curve_figures import draw as figure
 from distill.curve_figures import save
 from distill.curve_report import comparisons, table_of
-from distill.curves import RECIPES, Sweep, read_rows, run
+from distill.curves import RECIPES, Grid, Sweep, read_rows, run
+from distill.record_curves import METHODS as OF_RECORDS
+from distill.record_curves import RecordSweep
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "utility_curves.jsonl"
 FIGURES = ROOT / "docs" / "figures"
 METHODS = ("rr", "rr+likelihood", "lp-2st", "alibi", "subset", "srr", "clean")
 _SMALL = Sweep("digits", RECIPES["digits"], METHODS, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=5)
-SWEEPS = {
+SWEEPS: dict[str, Grid] = {
     "digits": _SMALL,
     "mnist": replace(_SMALL, data="mnist", recipe=RECIPES["mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3),
     "fashion-mnist": replace(
         _SMALL, data="fashion-mnist", recipe=RECIPES["fashion-mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3
     ),
     "adult": replace(_SMALL, data="adult", recipe=RECIPES["adult"], epsilons=(0.25, 0.5, 1.0, 2.0)),
+    "records": RecordSweep(
+        load_config(ROOT / "configs" / "digits-private-teacher.toml"),
+        OF_RECORDS,
+        (1.0, 1.5, 2.0, 3.0, 5.0, 8.0),
+        seeds=3,
+        folder=ROOT / "runs" / "curve-records",
+    ),
 }
 
 

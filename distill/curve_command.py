@@ -12,7 +12,10 @@ from distill.usage import UsageError
 
 if TYPE_CHECKING:
     from distill.answer_curves import AnswerSweep
+    from distill.record_curves import RecordSweep
 
+EPSILONS = "0.25,0.5,1,2,4,8"
+EPSILONS_OF_RECORDS = "1,2,3,8"
 STAGES = ("rr", "subset", "seed", "subset+srr")
 QUICK = ("rr", "lp-2st", "alibi", "subset", "srr", "clean")
 
@@ -29,7 +32,12 @@ def curve(
             "or module:name, a function of epsilon and K.",
         ),
     ] = "",
-    epsilons: Annotated[str, Parameter(help="Of one label, with commas between them.")] = "0.25,0.5,1,2,4,8",
+    epsilons: Annotated[
+        str | None,
+        Parameter(
+            help=f"Of one label, answer or record, with commas between them; by default {EPSILONS}, of records {EPSILONS_OF_RECORDS}."
+        ),
+    ] = None,
     seeds: Annotated[int, Parameter(help="Seeds of public draws: 0, 1, ...; methods share them.")] = 3,
     epochs: Annotated[
         str | None,
@@ -47,6 +55,13 @@ def curve(
             "stages: subset+srr, seed, rr, subset, partition."
         ),
     ] = None,
+    records: Annotated[
+        Path | None,
+        Parameter(
+            help="Configuration of a distillation whose teacher is private: curves of training records; --mechanisms are then teacher, student, "
+            "student of noisy answers."
+        ),
+    ] = None,
     analytic: Annotated[
         bool, Parameter(negative=(), help="What mechanisms tell by their laws alone: no data, no training.")
     ] = False,
@@ -55,7 +70,7 @@ def curve(
         bool, Parameter(negative=(), help="A small grid on digits, less than a minute.")
     ] = False,
 ) -> None:
-    """Draws accuracy against epsilon: of people's labels, to which the mechanism is applied once, or of a teacher's answers.
+    """Draws accuracy against epsilon: of people's labels, to which the mechanism is applied once, of a teacher's answers, or of its records.
 
     Each run is one line of OUT/runs.jsonl; what is there already is not run again. Every run releases all labels once more: on
     labels that are private, the epsilons of all runs add up.
@@ -63,7 +78,7 @@ def curve(
     if analytic:
         from distill import analytic_curves
 
-        rows = analytic_curves.curves(_numbers("epsilons", epsilons), classes)
+        rows = analytic_curves.curves(_numbers("epsilons", epsilons or EPSILONS), classes)
         for line in analytic_curves.write(rows, out or Path("runs/curve-analytic")):
             print(line)
         return
@@ -72,10 +87,15 @@ def curve(
 
     if quick:
         data, epsilons, seeds = "digits", "0.5,1,2,4", 2
-    folder = out or Path("runs") / f"curve-{answers.stem if answers else data}"
-    asked = _numbers("epsilons", epsilons)
-    if answers is not None:
-        sweep: curves.Grid = _of_answers(answers, mechanisms, asked, seeds, folder)
+    if answers is not None and records is not None:
+        raise UsageError("Expected --answers or --records, not both: units never share a figure.")
+    configured = answers or records
+    folder = out or Path("runs") / f"curve-{configured.stem if configured else data}"
+    asked = _numbers("epsilons", epsilons or (EPSILONS_OF_RECORDS if records else EPSILONS))
+    if records is not None:
+        sweep: curves.Grid = _of_records(records, mechanisms, asked, seeds, folder)
+    elif answers is not None:
+        sweep = _of_answers(answers, mechanisms, asked, seeds, folder)
     else:
         if data not in curves.RECIPES:
             raise UsageError(f"Expected --data among {', '.join(curves.RECIPES)}, got {data!r}.")
@@ -97,6 +117,17 @@ def _of_answers(
 
     methods = _names(mechanisms or ",".join(STAGES))
     return AnswerSweep(load_config(path), methods, epsilons, seeds, folder / "private")
+
+
+def _of_records(
+    path: Path, methods: str, epsilons: tuple[float, ...], seeds: int, folder: Path
+) -> RecordSweep:
+    from distill.config_file import load_config
+    from distill.record_curves import METHODS, RecordSweep
+
+    return RecordSweep(
+        load_config(path), _names(methods or ",".join(METHODS)), epsilons, seeds, folder / "private"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from distill.report_figures import STYLE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
 SCORES = {"accuracy": "accuracy on test items", "auc": "area under the ROC curve on test items"}
+CEILING = {"label": "true labels", "answer": "answers without noise", "record": "teacher without DP-SGD"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
 
 
@@ -30,18 +31,24 @@ def draw(rows: list[Row]) -> Figure:
         ends = _lines(axes, found)
         axes.set_ylim(0, 101)
         floor = 100 / rows[0]["num_classes"] if score == "accuracy" else 50
-        _reference(axes, found.get(CLEAN, {}).get(math.inf), floor)
+        _reference(axes, found.get(CLEAN, {}).get(math.inf), CEILING[unit], floor)
         _name_ends(axes, ends)
         every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
         axes.minorticks_off()
-        axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
+        axes.set_xlabel(f"epsilon for {unit_of(rows)} (log scale)")
         axes.set_ylabel(f"{SCORES[score]}, {name} (%)")
         seeds = len({row["seed"] for row in rows})
         title = f"mean of {seeds} seeds, bars: lowest to highest" if seeds > 1 else "one seed"
         axes.set_title(title, fontsize=10, loc="left", color="#555555")
         return figure
+
+
+def unit_of(rows: list[Row]) -> str:
+    """What the epsilons are about, in words, with the delta at which they hold if there is one."""
+    ((unit, delta),) = {(row["unit"], row.get("delta")) for row in rows}
+    return WHAT[unit] if delta is None else f"{WHAT[unit]} at delta {delta:g}"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -74,14 +81,14 @@ def _lines(axes: Axes, found: Scores) -> list[tuple[float, float, str, str]]:
     return ends
 
 
-def _reference(axes: Axes, clean: list[float] | None, chance: float) -> None:
+def _reference(axes: Axes, clean: list[float] | None, words: str, chance: float) -> None:
     inside = axes.get_yaxis_transform()
     axes.axhline(chance, color="#8a8a8a", linewidth=1, linestyle=":")
     axes.text(0.01, chance + 0.7, "chance", color="#666666", fontsize=9.5, va="bottom", transform=inside)
     if clean:
         mean = statistics.mean(clean)
         axes.axhline(mean, color="#444444", linewidth=1.2, linestyle="--")
-        text = f"true labels: {mean:.1f} %"
+        text = f"{words}: {mean:.1f} %"
         axes.text(0.01, mean - 0.9, text, color="#444444", fontsize=9.5, va="top", transform=inside)
 
 

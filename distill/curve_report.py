@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from distill import curve_figures
-from distill.curve_figures import WHAT
+from distill.curve_figures import CEILING, unit_of
 from distill.curves import CLEAN, Row, scores
 
 CONFIDENCE = 0.95
@@ -41,6 +41,13 @@ def _cost(rows: list[Row]) -> str:
             f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
             f"each label{ceiling}."
         )
+    if rows[0]["unit"] == "record":
+        teachers = {(row["epsilon"], row["seed"]) for row in rows if row["epsilon"] is not None}
+        spent, delta = sum(epsilon for epsilon, _ in teachers), len(teachers) * rows[0]["delta"]
+        return (
+            f"Each epsilon and seed has a teacher of its own, and its students add nothing for a record: all {len(teachers)} teachers published "
+            f"together would cost at most epsilon {spent:g} at delta {delta:g} for each record{ceiling}."
+        )
     seeds = len({row["seed"] for row in rows})
     return (
         f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
@@ -54,13 +61,13 @@ def table_of(rows: list[Row]) -> str:
     found = scores(rows)
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| {rows[0]['recipe']['score']} (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {rows[0]['recipe']['score']} (%), epsilon for {unit_of(rows)} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
     for method, by in found.items():
         if method == CLEAN:
             cells = [_spread(by[math.inf])] + [""] * (len(every) - 1)
-            lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
+            lines.append(f"| {CEILING[unit]}, no privacy | {' | '.join(cells)} |")
         else:
             lines.append(f"| {method} | {' | '.join(_spread(by.get(epsilon, [])) for epsilon in every)} |")
     return "\n".join(lines)
