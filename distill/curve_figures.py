@@ -108,6 +108,7 @@ def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),
                 "color": colour,
                 "linewidth": 0.7,
                 "alpha": 0.6,

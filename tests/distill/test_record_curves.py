@@ -75,6 +75,11 @@ def test_a_private_teacher_covers_its_student_of_answers_without_noise(sweep: Re
     assert "guarantee: epsilon 2 at delta 1e-05" in privacy["plain_words"]
     assert not (release / "PRIVACY.md").read_text().startswith("**NOT FOR RELEASE")
     assert distill.load_student(base(sweep)) is not None
+    page = (base(sweep) / "report.html").read_text()
+    assert "distilled from a private teacher" in page
+    assert "epsilon 2 per record, clean answers" in page
+    assert "without privacy" not in page
+    assert "not private" not in page
     # anybody finds the same from the transcript
     transcript = accounting.Transcript.from_dict(json.loads((release / "transcript.json").read_text()))
     assert accounting.guarantee(transcript, unit="record", delta=1e-5).epsilon == record["epsilon"]
