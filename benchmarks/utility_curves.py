@@ -28,12 +28,13 @@ RESULTS = ROOT / "benchmarks" / "results" / "utility_curves.jsonl"
 FIGURES = ROOT / "docs" / "figures"
 METHODS = ("rr", "rr+likelihood", "lp-2st", "alibi", "subset", "srr", "clean")
 _SMALL = Sweep("digits", RECIPES["digits"], METHODS, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=5)
+_LARGE = Sweep(
+    "mnist", RECIPES["mnist"], ("rr", "lp-2st", "alibi", "subset", "srr", "clean"), (0.5, 1.0, 2.0), seeds=3
+)
 SWEEPS: dict[str, Grid] = {
     "digits": _SMALL,
-    "mnist": replace(_SMALL, data="mnist", recipe=RECIPES["mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3),
-    "fashion-mnist": replace(
-        _SMALL, data="fashion-mnist", recipe=RECIPES["fashion-mnist"], epsilons=(0.5, 1.0, 2.0), seeds=3
-    ),
+    "mnist": _LARGE,
+    "fashion-mnist": replace(_LARGE, data="fashion-mnist", recipe=RECIPES["fashion-mnist"]),
     "adult": replace(_SMALL, data="adult", recipe=RECIPES["adult"], epsilons=(0.25, 0.5, 1.0, 2.0)),
     "records": RecordSweep(
         load_config(ROOT / "configs" / "digits-private-teacher.toml"),

@@ -95,7 +95,7 @@ _ROWS = config.Student(model="mlp", batch_size=256)
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(config.Student(model="mlp", batch_size=64), epochs=(10, 30), shift=1),
     "mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2),
-    "fashion-mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2, mirrored=True),
+    "fashion-mnist": Recipe(_CONVNET, epochs=(3, 18), shift=2, mirrored=True),
     "adult": Recipe(_ROWS, epochs=(2, 6)),
     "open-bandit": Recipe(_ROWS, epochs=(2, 6), score="auc"),
 }

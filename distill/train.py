@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -169,13 +170,27 @@ def _loss(
 
 
 def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    with half_precision(inputs.device):
+    convolutions = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    with half_precision(inputs.device, on_cpu=convolutions):
         return model(inputs.contiguous(memory_format=_layout(inputs.device))).float()
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def half_precision(device: torch.device, *, on_cpu: bool = False) -> AbstractContextManager[object]:
+    """Where bfloat16 is faster, computes in it; weights, losses and answers stay float32.
+
+    Args:
+        on_cpu: whether a CPU that multiplies it gains: training a network of convolutions takes half the time, of linear
+            layers as long as before.
+    """
+    if device.type == "cuda" or (device.type == "cpu" and on_cpu and _cpu_multiplies_bfloat16()):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+@cache
+def _cpu_multiplies_bfloat16() -> bool:
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 class _Epoch:
