@@ -1,6 +1,6 @@
 """What selective answers buy, on digits: writes benchmarks/results/ablation.json and docs/figures/ablation.svg, prints a table.
 
-    python -m benchmarks.ablation            # minutes on one core
+    python -m benchmarks.ablation            # minutes on one core; goes on where it stopped
     python -m benchmarks.ablation --draw     # draws and prints what is there
 
 One teacher for each seed, and one pool of each kind, are asked by all variants; the noise is fresh and secret each time, and the epsilon
@@ -13,8 +13,8 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,25 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.ablation_figure import draw
+from benchmarks.ablation_variants import LINES, PRIORS, VARIANTS, K, Variant
 from distill import analytic_curves, data
 from distill.checkpoint import UNSAVED
 from distill.config import Config
 from distill.config_file import load_config
 from distill.curve_figures import save
-from distill.label_schemes import LabelScheme, label_scheme
+from distill.durable import SHARED, write_text
 from distill.pool import Pool
 from distill.progress import RunProgress
 from distill.recipe import teacher_and_pool
 from distill.student import student_of, student_prior, train_student
 from distill.teacher import answers
 from distill.train import accuracy, one_hot
-from labeldp import Mechanism, RandomizedResponse, SelectiveRandomizedResponse, SubsetSelection
-from labeldp.learning.stages import Stage, StagedLabels, privatize
+from labeldp.learning.stages import StagedLabels, privatize
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 FIGURE = ROOT / "docs" / "figures" / "ablation.svg"
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
-K = 10
 SETTINGS = {"student.epochs": "3", "student.batch_size": "512"}  # as in benchmarks.end_to_end, "seed preset"
 POOLS: dict[str, dict[str, str]] = {
     "trajectory": {},
@@ -55,90 +54,12 @@ CLEAN = "answers without noise"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """How a pool is asked and learnt from.
-
-    Attributes:
-        scheme: of an epsilon; its loss trains the student that is the prior, too.
-        prior: of the second stage: "student" of the first, or "uniform".
-        pool: of POOLS.
-        loss_of_prior: of the student that is the prior, where it differs.
-    """
-
-    scheme: Callable[[float], LabelScheme]
-    prior: str = "student"
-    pool: str = "trajectory"
-    loss_of_prior: str | None = None
-
-
-def _seed(epsilon: float) -> LabelScheme:
-    return label_scheme("seed", epsilon=epsilon, num_classes=K)
-
-
-def _seed_with(**changes: Any) -> Callable[[float], LabelScheme]:
-    return lambda epsilon: replace(_seed(epsilon), **changes)
-
-
-def _halves(
-    first: Callable[[float, int], Mechanism], second: Callable[[float, int], Mechanism], **how: Any
-) -> Callable[[float], LabelScheme]:
-    return lambda epsilon: LabelScheme((Stage(first(epsilon, K), 0.5), Stage(second(epsilon, K), 0.5)), **how)
-
-
-def _by_information(epsilon: float, num_classes: int) -> Mechanism:
-    return SelectiveRandomizedResponse(epsilon, num_classes, size="information")
-
-
-VARIANTS = {
-    "seed preset: rr, then srr by accuracy; cross-entropy on the second half": Variant(_seed),
-    "selected by information": Variant(
-        _halves(RandomizedResponse, _by_information, loss="cross-entropy", learns_from="last")
-    ),
-    "prior: nothing known (rr twice)": Variant(_seed, prior="uniform"),
-    "prior: student of a subset stage": Variant(
-        _halves(SubsetSelection, SelectiveRandomizedResponse, loss="cross-entropy", learns_from="last"),
-        loss_of_prior="likelihood",
-    ),
-    "loss: likelihood": Variant(_seed_with(loss="likelihood")),
-    "loss: likelihood, on both halves": Variant(_seed_with(loss="likelihood", learns_from="all")),
-    "loss: likelihood, on both halves; selected by information": Variant(
-        _halves(RandomizedResponse, _by_information)
-    ),
-    "pool: procedural": Variant(_seed, pool="procedural"),
-    "pool: strokes": Variant(_seed, pool="strokes"),
-    "rr alone, cross-entropy": Variant(
-        lambda epsilon: LabelScheme((Stage(RandomizedResponse(epsilon, K), 1.0),), "cross-entropy")
-    ),
-    "rr alone, likelihood": Variant(lambda epsilon: label_scheme("rr", epsilon=epsilon, num_classes=K)),
-    "subset alone, likelihood": Variant(
-        lambda epsilon: label_scheme("subset", epsilon=epsilon, num_classes=K)
-    ),
-    "all at once: subset, then srr by information; likelihood on both halves": Variant(
-        lambda epsilon: label_scheme("subset+srr", epsilon=epsilon, num_classes=K)
-    ),
-}
-
-
-SEED, SUBSET, BEST = (
-    next(name for name in VARIANTS if name.startswith(start))
-    for start in ("seed preset", "prior: student", "all at once")
-)
-PRIORS = {"rr": SEED, "subset": SUBSET}
-"""First stages whose student is a prior, each with a variant in which it is."""
-LINES = {
-    "subset, then srr by information, likelihood": BEST,
-    "subset alone, likelihood": "subset alone, likelihood",
-    "rr alone, likelihood": "rr alone, likelihood",
-    "rr, then srr by accuracy, cross-entropy (seed preset)": SEED,
-    "rr alone, cross-entropy": "rr alone, cross-entropy",
-}
-
-
-def measured(seed: int) -> list[Row]:
-    """All variants at all epsilons with one seed."""
-    rows: list[Row] = []
+def measured(seed: int, known: Container[tuple[Any, ...]] = ()) -> Iterator[Row]:
+    """All variants at all epsilons with one seed, but for what is known already, by `_key`."""
     for pool_name in POOLS:
+        wanted = [cell for cell in _cells(pool_name) if (seed, *cell) not in known]
+        if not wanted:
+            continue
         overrides = {**SETTINGS, **POOLS[pool_name], "seed": str(seed)}
         config = load_config(ROOT / "configs" / "digits.toml", overrides)
         dataset, progress = data.load(config.data), RunProgress(quiet=True)
@@ -146,17 +67,21 @@ def measured(seed: int) -> list[Row]:
         secret = answers(held.network, pool.images)
         test = dataset.test_images, dataset.test_labels
         shared = {"seed": seed, "pool": pool_name, "teacher": accuracy(held.network, *test)}
-        clean = train_student(
-            config, pool.images, one_hot(secret, K), name="clean-label student", progress=progress
-        )
-        rows.append({**shared, "variant": CLEAN, "epsilon": None, "accuracy": accuracy(clean, *test)})
-        for name, variant in VARIANTS.items():
-            for epsilon in EPSILONS if variant.pool == pool_name else ():
-                model, prior = _asked(config, variant, epsilon, pool, secret)
-                found = {"variant": name, "epsilon": epsilon, "accuracy": accuracy(model, *test)}
-                rows.append({**shared, **found, **prior})
-        print(f"seed {seed}, {pool_name}: done", file=sys.stderr, flush=True)
-    return rows
+        for _, name, epsilon in wanted:
+            if epsilon is None:
+                model, prior = _unprotected(config, pool, secret), {}
+            else:
+                model, prior = _asked(config, VARIANTS[name], epsilon, pool, secret)
+            yield {**shared, "variant": name, "epsilon": epsilon, "accuracy": accuracy(model, *test), **prior}
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["seed"], row["pool"], row["variant"], row["epsilon"]
+
+
+def _unprotected(config: Config, pool: Pool, secret: np.ndarray) -> torch.nn.Module:
+    targets, progress = one_hot(secret, K), RunProgress(quiet=True)
+    return train_student(config, pool.images, targets, name="clean-label student", progress=progress)
 
 
 def _asked(
@@ -181,7 +106,11 @@ def _asked(
 
 
 def table(rows: list[Row]) -> str:
-    """Mean and range over seeds as Markdown, a variant a line; then how good the student of a first stage was as a prior."""
+    """Mean and range over seeds as Markdown, a variant a line; then how good the student of a first stage was as a prior.
+
+    Seeds that lack a run are left out: means of different seeds are not compared.
+    """
+    rows = complete(rows)
     lines = [
         f"| accuracy (%), epsilon for one answer of the teacher | {' | '.join(f'{epsilon:g}' for epsilon in EPSILONS)} |",
         "| --- |" + " --- |" * len(EPSILONS),
@@ -206,7 +135,7 @@ def table(rows: list[Row]) -> str:
 
 def drawn(found: dict[str, list[Row]]) -> Figure:
     """The figure of the committed results."""
-    rows = found["results"]
+    rows = complete(found["results"])
     lines = {
         words: {epsilon: _values(rows, name, epsilon, "accuracy") for epsilon in EPSILONS}
         for words, name in LINES.items()
@@ -220,13 +149,42 @@ def drawn(found: dict[str, list[Row]]) -> Figure:
     return draw(lines, found["analytic"], entropies)
 
 
+def complete(rows: list[Row]) -> list[Row]:
+    """The rows of seeds of which all variants were measured at all epsilons."""
+    known = {_key(row) for row in rows}
+    seeds = {row["seed"] for row in rows}
+    whole = {seed for seed in seeds if all((seed, *cell) in known for pool in POOLS for cell in _cells(pool))}
+    return [row for row in rows if row["seed"] in whole]
+
+
+def _cells(pool: str) -> list[tuple[str, str, float | None]]:
+    """What is measured with a pool: (pool, variant, epsilon)."""
+    asked = [(pool, name, e) for name, one in VARIANTS.items() if one.pool == pool for e in EPSILONS]
+    return [(pool, CLEAN, None), *asked]
+
+
 def _values(rows: list[Row], variant: str, epsilon: float, key: str) -> list[float]:
     return [row[key] for row in rows if (row["variant"], row["epsilon"]) == (variant, epsilon)]
 
 
 def _spread(values: list[float]) -> str:
     percent = [100 * value for value in values]
+    if len(percent) == 1:
+        return f"{percent[0]:.1f} (one seed)"
     return f"{statistics.mean(percent):.1f} ({min(percent):.1f} to {max(percent):.1f})"
+
+
+def _measure(seeds: int) -> None:
+    """Adds to the results what they lack, row by row."""
+    torch.set_num_threads(1)
+    priors = {f"concentration {value:g}": value for value in CONCENTRATIONS}
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.exists() else []
+    found = {"results": rows, "analytic": analytic_curves.curves(EPSILONS, K, priors=priors)}
+    for seed in range(seeds):
+        for row in measured(seed, {_key(row) for row in rows}):
+            rows.append(row)
+            write_text(RESULTS, json.dumps(found, indent=1) + "\n", mode=SHARED)
+            print(f"seed {seed}, {row['variant']}, {row['epsilon']}: {row['accuracy']:.3f}", file=sys.stderr)
 
 
 def main() -> None:
@@ -238,13 +196,7 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true", help="draw and print what is there")
     chosen = parser.parse_args()
     if not chosen.draw:
-        torch.set_num_threads(1)
-        priors = {f"concentration {value:g}": value for value in CONCENTRATIONS}
-        found = {
-            "results": [row for seed in range(chosen.seeds) for row in measured(seed)],
-            "analytic": analytic_curves.curves(EPSILONS, K, priors=priors),
-        }
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        _measure(chosen.seeds)
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     save(drawn(found), FIGURE)
     print(table(found["results"]))

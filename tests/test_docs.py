@@ -91,6 +91,7 @@ TABLES = [
     ("docs/learning.md", "learning"),
     ("docs/scale.md", "ledger"),
     ("docs/scale.md", "tables"),
+    ("docs/reproducing.md", "ablation"),
 ]
 
 
@@ -111,3 +112,4 @@ def test_the_table_of_curves_comes_from_the_committed_runs() -> None:
 
     written = (ROOT / "docs" / "reproducing.md").read_text()
     assert f"<!-- table: utility_curves -->\n{table('digits')}\n<!-- end -->" in written
+    assert f"<!-- table: utility_curves of records -->\n{table('records')}\n<!-- end -->" in written

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import CLEAN, LINES, PRIORS, SEED, VARIANTS, drawn, measured, table
+from benchmarks.ablation import CLEAN, drawn, measured, table
+from benchmarks.ablation_variants import LINES, PRIORS, SEED, VARIANTS
 from distill import analytic_curves
 
 TINY = {
@@ -45,7 +46,12 @@ def rows() -> list[dict]:
         patch.setattr(ablation, "EPSILONS", (0.5, 8.0))
         patch.setattr(ablation, "POOLS", {"trajectory": {}})
         patch.setattr(ablation, "VARIANTS", {name: VARIANTS[name] for name in (SEED, NOTHING_KNOWN)})
-        return measured(0)
+        made = list(measured(0))
+        known = {ablation._key(row) for row in made}
+        assert not list(measured(0, known))  # nothing is left to do; the twin: with one row less, one
+        (again,) = measured(0, known - {ablation._key(made[0])})
+        assert again == made[0]
+        return made
 
 
 def test_the_prior_of_a_stage_is_measured(rows: list[dict]) -> None:
@@ -68,9 +74,11 @@ def test_the_table_and_the_figure_hold_what_was_measured() -> None:
         for seed in (0, 1) for name, variant in VARIANTS.items() for epsilon in ablation.EPSILONS
     ]  # fmt: skip
     rows += [
-        {"seed": 0, "variant": CLEAN, "pool": pool, "epsilon": None, "accuracy": 0.99}
+        {"seed": seed, "variant": CLEAN, "pool": pool, "epsilon": None, "accuracy": 0.99}
+        for seed in (0, 1)
         for pool in ablation.POOLS
     ]
+    rows.append({**rows[0], "seed": 2, "accuracy": 0.0})  # a seed that has only begun
     page = table(rows)
     assert page.count("| 55.0 (50.0 to 60.0) ") == 4 * len(VARIANTS)
     assert page.count("| 75 %, 1.25 nats ") == 4 * len(PRIORS)
