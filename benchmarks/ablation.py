@@ -48,7 +48,7 @@ POOLS: dict[str, dict[str, str]] = {
     "procedural": {"pool.trajectory": "0", "pool.procedural": "1"},
     "strokes": {"pool.trajectory": "0", "pool.strokes": "1"},
 }
-CONCENTRATIONS = (math.inf, 8.0, 3.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.06, 0.04, 0.025, 0.015, 0.01)
+CONCENTRATIONS = (math.inf, 8.0, 3.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.06, 0.04)
 CLEAN = "answers without noise"
 
 Row = dict[str, Any]

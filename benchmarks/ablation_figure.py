@@ -55,10 +55,13 @@ def _measured(axes: Axes, lines: Mapping[str, Mapping[float, list[float]]]) -> N
     axes.set_xscale("log")
     axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
     axes.minorticks_off()
-    axes.set_ylim(top=101)
+    lowest = min(100 * value for by in lines.values() for values in by.values() for value in values)
+    axes.set_ylim(lowest - 11, 101)  # room for the names below the lines
     axes.set_xlabel("epsilon for one answer of the teacher (log scale)")
     axes.set_ylabel("accuracy on test items, digits (%)")
-    axes.set_title("measured: mean of the seeds, bars: lowest to highest", fontsize=10, loc="left")
+    seeds = len(next(iter(next(iter(lines.values())).values())))
+    title = f"measured: mean of {seeds} seeds, bars: lowest to highest" if seeds > 1 else "measured: one seed"
+    axes.set_title(title, fontsize=10, loc="left")
     axes.legend(frameon=False, loc="lower right", fontsize=9)
 
 
