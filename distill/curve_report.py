@@ -77,8 +77,9 @@ def _spread(values: list[float]) -> str:
 def comparisons(rows: list[Row]) -> list[str]:
     """Sentences "A beats B", only where an interval of the paired differences says so.
 
-    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded as if
-    the two methods erred independently; 95 % for all sentences together (Bonferroni). At least 3 seeds.
+    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded whatever
+    the two methods have in common: one may be right where the other is wrong. 95 % for all sentences together (Bonferroni). At least
+    3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
     pairs = [
@@ -95,12 +96,27 @@ def comparisons(rows: list[Row]) -> list[str]:
             a, b = b, a
         gains = np.subtract(found[a][epsilon], found[b][epsilon])
         quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
-        shares = np.array([np.mean(found[name][epsilon]) for name in (a, b)])
-        images = float((shares * (100 - shares)).sum()) / rows[0]["test_items"]
-        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + images)
+        items = _item_deviation(rows, a, epsilon) + _item_deviation(rows, b, epsilon)
+        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items**2)
         if gains.mean() > margin:
             low, high = gains.mean() - margin, gains.mean() + margin
             said.append(
                 f"epsilon {epsilon:g}: {a} beats {b} by {gains.mean():.1f} points ({low:.1f} to {high:.1f})"
             )
     return said
+
+
+def _item_deviation(rows: list[Row], method: str, epsilon: float) -> float:
+    """The standard deviation of a mean score over the choice of the test items, in points: at most so much, infinity if nothing is known.
+
+    A share p of n items has p (1 - p) / n. The area under a ROC curve has at most that of its rarer class, whatever the scores look like
+    (Birnbaum and Klose, Bounds for the variance of the Mann-Whitney statistic, Ann. Math. Stat. 28, 1957).
+    """
+    of = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
+    num_items = of[0]["test_items"]
+    if of[0]["recipe"]["score"] == "auc":
+        if "positives" not in of[0]:
+            return math.inf
+        num_items = min(of[0]["positives"], num_items - of[0]["positives"])
+    share = statistics.mean(row["score"] for row in of)
+    return 100 * math.sqrt(share * (1 - share) / num_items)

@@ -166,6 +166,7 @@ class Sweep:
             "epochs": learnt.settings.epochs,
             "num_classes": dataset.num_classes,
             "test_items": len(dataset.test_labels),
+            **({"positives": int((dataset.test_labels == 1).sum())} if self.recipe.score == "auc" else {}),
             "seconds": round(time.perf_counter() - start, 2),
         }
 

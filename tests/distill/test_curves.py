@@ -210,18 +210,56 @@ def test_differences_are_paired() -> None:
     assert not comparisons(made_up({"a": [0.92, 0.52, 0.72], "b": [0.50, 0.70, 0.90]}))
 
 
-def test_false_differences_are_rare() -> None:
-    """Two equal methods, 2000 sweeps of 5 seeds: at most 5 % say that one beats the other; without the interval, all do."""
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    below = np.searchsorted(np.sort(scores[~positive]), scores[positive])
+    return float(below.mean() / (~positive).sum())
+
+
+def seeds_differ(rng: np.random.Generator) -> list[dict]:
+    return made_up({name: rng.normal(0.8, 0.01, 5).tolist() for name in "ab"})
+
+
+def each_right_where_the_other_is_wrong(rng: np.random.Generator) -> list[dict]:
+    kind = rng.random(400) < 0.5
+    return made_up({"a": [float(kind.mean())] * 20, "b": [float((~kind).mean())] * 20}, images=400)
+
+
+def rare_positives(rng: np.random.Generator) -> list[dict]:
+    positive = np.arange(1000) < 10
+    items = {name: rng.normal(size=1000) + 0.5 * positive for name in "ab"}
+    areas = {
+        name: [auc(of + 0.1 * rng.normal(size=1000), positive) for _ in range(5)]
+        for name, of in items.items()
+    }
+    rows = made_up(areas, images=1000)
+    return [{**row, "recipe": {"score": "auc"}, "positives": 10} for row in rows]
+
+
+def as_if_independent_shares(rows: list[dict], method: str, epsilon: float) -> float:
+    """The mistake: every score is a share of all test items, and the two of a pair have nothing in common."""
+    share = np.mean([row["score"] for row in rows if row["method"] == method])
+    return 100 * float(np.sqrt(share * (1 - share) / rows[0]["test_items"] / 2))
+
+
+def false_share(null, sweeps: int = 400) -> float:
     rng = np.random.default_rng(0)
-    said = sum(
-        bool(
-            comparisons(
-                made_up({"a": rng.normal(0.8, 0.01, 5).tolist(), "b": rng.normal(0.8, 0.01, 5).tolist()})
-            )
-        )
-        for _ in range(2000)
-    )
-    assert said <= 0.065 * 2000  # alarm 1e-3 at a rate of 5 %
+    return sum(bool(comparisons(null(rng))) for _ in range(sweeps)) / sweeps
+
+
+@pytest.mark.parametrize("null", [seeds_differ, each_right_where_the_other_is_wrong, rare_positives])
+def test_false_differences_are_rare(null, monkeypatch) -> None:
+    """Two equal methods: at most 5 % of sweeps say that one beats the other, whatever their errors have in common."""
+    assert false_share(null) <= 0.085  # alarm 1e-3 at a rate of 5 %
+    if null is not seeds_differ:
+        monkeypatch.setattr("distill.curve_report._item_deviation", as_if_independent_shares)
+        assert false_share(null) > 0.1
+
+
+def test_an_area_without_the_number_of_positives_says_nothing() -> None:
+    rows = made_up({"a": [0.90, 0.91, 0.92], "b": [0.60, 0.61, 0.62]}, images=3000)
+    areas = [{**row, "recipe": {"score": "auc"}, "positives": 1500} for row in rows]
+    assert comparisons(areas)
+    assert not comparisons([{k: v for k, v in row.items() if k != "positives"} for row in areas])
 
 
 def test_the_page_of_a_sweep(tmp_path) -> None:
