@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import permutations
 
 import msgspec
 import numpy as np
@@ -117,6 +118,14 @@ def test_epochs_are_chosen_by_held_out_noisy_labels(digits: data.Dataset) -> Non
     assert chosen.validation == max(one.validation for one in alone.values())
     assert same(chosen, alone[many])
     assert not same(chosen, alone[few])
+
+
+def test_a_training_that_diverged_is_chosen_last(digits: data.Dataset) -> None:
+    """In whatever order the settings come; alone it shows that its score is no number."""
+    diverging = msgspec.structs.replace(SETTINGS, learning_rate=1e30)
+    assert np.isnan(learnt(digits, "rr", settings=(diverging,)).validation)
+    for settings in permutations((diverging, SETTINGS, diverging)):
+        assert learnt(digits, "rr", settings=settings).settings == SETTINGS
 
 
 def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
