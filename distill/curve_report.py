@@ -2,49 +2,75 @@
 
 import math
 import statistics
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from accounting import rounded_up
 from distill import curve_figures
 from distill.curve_figures import WHAT
-from distill.curves import CLEAN, Row, scores
+from distill.curves import CLEAN, Row, read_rows, scores
+from distill.durable import OWNER_ONLY
 
 CONFIDENCE = 0.95
 
 
+NOTICE = (
+    "*For the data holder: scores are measured on true labels, and the ceiling learnt from what the others see through noise. No guarantee "
+    "covers this page, its figure and its runs; publish them only where the data are public.*"
+)
+
+
 def write(rows: list[Row], folder: Path) -> list[str]:
-    """Writes curve.png, curve.svg and curve.md; returns the lines a person reads."""
+    """Writes curve.png, curve.svg and curve.md, for their owner only; returns the lines a person reads.
+
+    Args:
+        rows: runs of one sweep, in what is said of scores.
+        folder: where its runs.jsonl lies: all lines of it about the same data and unit count in what is said of the cost.
+    """
     drawn, (png, svg) = curve_figures.draw(rows), (folder / "curve.png", folder / "curve.svg")
+    page, runs = folder / "curve.md", folder / "runs.jsonl"
+    for path in (page, png, svg):
+        path.touch(mode=OWNER_ONLY)
+        path.chmod(OWNER_ONLY)
     for path in (png, svg):
         curve_figures.save(drawn, path)
+    about = (rows[0]["unit"], rows[0]["data"])
+    every = [row for row in read_rows(runs) if (row["unit"], row["data"]) == about] or rows
     table, said = table_of(rows), comparisons(rows)
     notes = [
         f"{len(rows)} runs. Scores are of the last model, on test items that decided nothing.",
-        _cost(rows),
+        _cost(every),
         *(["What seeds and test items support at 95 %, all comparisons together:", *said] if said else []),
     ]
-    page = folder / "curve.md"
     page.write_text(
-        "\n\n".join([table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
+        "\n\n".join([NOTICE, table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
     )
-    return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {folder / 'runs.jsonl'}"]
+    return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {runs}"]
 
 
 def _cost(rows: list[Row]) -> str:
-    """What all runs of a sweep would cost together, if their data were private."""
-    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
+    """What all these runs would cost together, if their data were private."""
+    spent = math.fsum(row["epsilon"] or 0 for row in rows)
     ceiling = ", and the ceiling everything" if any(row["method"] == CLEAN for row in rows) else ""
     if rows[0]["unit"] == "label":
         return (
-            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
+            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {rounded_up(spent)} for "
             f"each label{ceiling}."
         )
-    seeds = len({row["seed"] for row in rows})
+    by_seed, seeds_of = defaultdict[int, float](float), defaultdict[str | None, set[int]](set)
+    for row in rows:
+        by_seed[row["seed"]] += row["epsilon"] or 0
+        seeds_of[row.get("pool_digest")].add(row["seed"])  # of a line that does not say, any
+    apart = all(len(seeds) == 1 for seeds in seeds_of.values())
+    others = {row["recipe"].get("pool", {}).get("from") for row in rows} - {None, ""}
+    before = f", beside what {' and '.join(sorted(others))} released of them" if others else ""
     return (
-        f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
-        f"answer{ceiling}. None of this is a guarantee about training records."
+        f"All runs{' of a seed' if apart else ''} ask the same teacher about the same pool: published together they would cost epsilon "
+        f"{rounded_up(max(by_seed.values()) if apart else spent)} for each answer{before}{ceiling}. None of this is a guarantee about training "
+        f"records."
     )
 
 

@@ -152,6 +152,17 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
     assert len(asked) == 5  # another recipe is another run
 
 
+def test_two_processes_do_not_release_the_same_labels(tmp_path, monkeypatch) -> None:
+    from distill.curves import _held
+
+    file = tmp_path / "runs.jsonl"
+    monkeypatch.setattr(Sweep, "run_cell", lambda sweep, cell: {**cell, "score": 0.5})
+    with _held(file), pytest.raises(UsageError, match="another process"):
+        run(SWEEP, file, quiet=True)
+    assert not read_rows(file)
+    assert len(run(SWEEP, file, quiet=True)) == len(read_rows(file)) == 6  # the twin: nobody holds it
+
+
 def test_processes_give_what_one_gives(tmp_path) -> None:
     sweep = replace(SWEEP, methods=("clean",))
     one = run(sweep, tmp_path / "one.jsonl", quiet=True)
