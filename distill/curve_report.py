@@ -10,7 +10,8 @@ from scipy import stats
 
 from accounting import rounded_up
 from distill import curve_figures
-from distill.curve_figures import WHAT
+from distill.curve_figures import WHAT, floor_of
+from distill.curve_scores import SCORES, Score
 from distill.curves import CLEAN, Row, read_rows, scores
 from distill.durable import OWNER_ONLY
 
@@ -77,37 +78,46 @@ def _cost(rows: list[Row]) -> str:
 def table_of(rows: list[Row]) -> str:
     """Mean and range over seeds as Markdown, a method a line."""
     (unit,) = {row["unit"] for row in rows}
-    found = scores(rows)
+    found, score = scores(rows), SCORES[rows[0]["recipe"]["score"]]
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| {rows[0]['recipe']['score']} (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {score.with_unit}, epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
+    rest = [""] * (len(every) - 1)
     for method, by in found.items():
         if method == CLEAN:
-            cells = [_spread(by[math.inf])] + [""] * (len(every) - 1)
+            cells = [_spread(by[math.inf], score), *rest]
             lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
         else:
-            lines.append(f"| {method} | {' | '.join(_spread(by.get(epsilon, [])) for epsilon in every)} |")
+            cells = [_spread(by.get(epsilon, []), score) for epsilon in every]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+    if "floor" in rows[0]:
+        lines.append(f"| {score.floor}, no labels | {' | '.join([score.text(floor_of(rows)), *rest])} |")
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def _spread(values: list[float], score: Score) -> str:
     if not values:
         return ""
     if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        return score.text(values[0])
+    low, mean, high = map(score.text, (min(values), statistics.mean(values), max(values)))
+    return f"{mean} ({low} to {high})"
 
 
 def comparisons(rows: list[Row]) -> list[str]:
-    """Sentences "A beats B", only where an interval of the paired differences says so.
+    """Sentences "A beats B", only where an interval of the paired differences says so: by a higher accuracy, or a lower error.
 
     The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded whatever
     the two methods have in common: one may be right where the other is wrong. 95 % for all sentences together (Bonferroni). At least
     3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
+    if not found:
+        return []
+    score = SCORES[rows[0]["recipe"]["score"]]
+    sign, points = (1 if score.higher_is_better else -1), " points" if score.unit == "%" else ""
     pairs = [
         (epsilon, a, b)
         for a in found
@@ -118,27 +128,27 @@ def comparisons(rows: list[Row]) -> list[str]:
     ]
     said: list[str] = []
     for epsilon, a, b in sorted(pairs):
-        if np.mean(found[a][epsilon]) < np.mean(found[b][epsilon]):
-            a, b = b, a
-        gains = np.subtract(found[a][epsilon], found[b][epsilon])
+        gains = sign * np.subtract(found[a][epsilon], found[b][epsilon])
+        if gains.mean() < 0:
+            a, b, gains = b, a, -gains
         quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
         items = _item_deviation(rows, a, epsilon) + _item_deviation(rows, b, epsilon)
         margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items**2)
         if gains.mean() > margin:
-            low, high = gains.mean() - margin, gains.mean() + margin
-            said.append(
-                f"epsilon {epsilon:g}: {a} beats {b} by {gains.mean():.1f} points ({low:.1f} to {high:.1f})"
-            )
+            gain, low, high = map(score.text, (gains.mean(), gains.mean() - margin, gains.mean() + margin))
+            said.append(f"epsilon {epsilon:g}: {a} beats {b} by {gain}{points} ({low} to {high})")
     return said
 
 
 def _item_deviation(rows: list[Row], method: str, epsilon: float) -> float:
-    """The standard deviation of a mean score over the choice of the test items, in points: at most so much, infinity if nothing is known.
+    """The standard deviation of a mean score over the choice of the test items, in its unit: at most so much, infinity if nothing is known.
 
-    A share p of n items has p (1 - p) / n. The area under a ROC curve has at most that of its rarer class, whatever the scores look like
+    A run may state the variance itself. A share p of n items has p (1 - p) / n. The area under a ROC curve has at most that of its rarer class, whatever the scores look like
     (Birnbaum and Klose, Bounds for the variance of the Mann-Whitney statistic, Ann. Math. Stat. 28, 1957).
     """
     of = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
+    if "item_variance" in of[0]:
+        return math.sqrt(statistics.mean(row["item_variance"] for row in of))
     num_items = of[0]["test_items"]
     if of[0]["recipe"]["score"] == "auc":
         if "positives" not in of[0]:
