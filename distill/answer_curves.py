@@ -112,7 +112,7 @@ def finished_run(config: Config, folder: Path, name: str) -> Path:
     """
     run = folder / f"{name}-{_digest(msgspec.json.encode(config))}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with run.with_suffix(".lock").open("w") as lock:
+    with (folder / f"{run.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (run / "report.json").is_file():
             shutil.rmtree(run, ignore_errors=True)

@@ -1,5 +1,6 @@
 """The files of a sweep beside its runs: figure, table, and the sentences that belong to them."""
 
+import json
 import math
 import statistics
 from collections import defaultdict
@@ -10,7 +11,7 @@ from scipy import stats
 
 from accounting import rounded_up
 from distill import curve_figures
-from distill.curve_figures import WHAT, floor_of
+from distill.curve_figures import CEILING, floor_of, unit_of
 from distill.curve_scores import SCORES, Score
 from distill.curves import CLEAN, Row, read_rows, scores
 from distill.durable import OWNER_ONLY
@@ -61,6 +62,17 @@ def _cost(rows: list[Row]) -> str:
             f"Every run released the training labels once more: on private labels these runs together would cost epsilon {rounded_up(spent)} for "
             f"each label{ceiling}."
         )
+    if rows[0]["unit"] == "record":
+        teachers = {
+            (row["epsilon"], row["delta"], row["seed"], json.dumps(row["recipe"]))
+            for row in rows
+            if row["epsilon"] is not None
+        }
+        spent, delta = (math.fsum(teacher[of] for teacher in teachers) for of in (0, 1))
+        return (
+            f"Each epsilon and seed has a teacher of its own, and its students add nothing for a record: all {len(teachers)} teachers published "
+            f"together would cost at most epsilon {rounded_up(spent)} at delta {rounded_up(delta)} for each record{ceiling}."
+        )
     by_seed, seeds_of = defaultdict[int, float](float), defaultdict[str | None, set[int]](set)
     for row in rows:
         by_seed[row["seed"]] += row["epsilon"] or 0
@@ -81,14 +93,14 @@ def table_of(rows: list[Row]) -> str:
     found, score = scores(rows), SCORES[rows[0]["recipe"]["score"]]
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| {score.with_unit}, epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {score.with_unit}, epsilon for {unit_of(rows)} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
     rest = [""] * (len(every) - 1)
     for method, by in found.items():
         if method == CLEAN:
             cells = [_spread(by[math.inf], score), *rest]
-            lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
+            lines.append(f"| {CEILING[unit]}, no privacy | {' | '.join(cells)} |")
         else:
             cells = [_spread(by.get(epsilon, []), score) for epsilon in every]
             lines.append(f"| {method} | {' | '.join(cells)} |")
