@@ -1,6 +1,7 @@
 """Privacy-utility curves of distillation: label stages against the epsilon of one answer, with one teacher and one pool for each seed."""
 
 import fcntl
+import hashlib
 import json
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from distill import data, recipe
 from distill.config import Config
 from distill.curves import CLEAN, Row
+from distill.run_directory import POOL
 from distill.usage import UsageError
 
 
@@ -40,8 +42,7 @@ class AnswerSweep:
     def cells(self) -> Iterator[Row]:
         """What identifies each run, seed after seed; the ceiling first, with which a teacher and a pool are made."""
         told = {**msgspec.to_builtins(self.config), "score": "accuracy"}
-        for name in ("seed", "privacy"):
-            del told[name]
+        del told["seed"], told["privacy"]["stages"], told["privacy"]["epsilon"]
         for seed in range(self.seeds):
             for method in (CLEAN, *(name for name in self.methods if name != CLEAN)):
                 for epsilon in [None] if method == CLEAN else self.epsilons:
@@ -72,7 +73,9 @@ class AnswerSweep:
         """Runs one cell, and returns it with the accuracy on the test images and its time."""
         torch.set_num_threads(1)  # one process for each core
         start, seed = time.perf_counter(), cell["seed"]
-        base = finished_run(self._config(CLEAN, max(self.epsilons), seed=seed), self.folder, f"seed-{seed}")
+        base = finished_run(
+            self._config(CLEAN, self.config.privacy.epsilon, seed=seed), self.folder, f"seed-{seed}"
+        )
         ceiling = json.loads((base / "report.json").read_text(encoding="utf-8"))
         score = ceiling["accuracy"]["clean_student"]
         if cell["method"] != CLEAN:
@@ -87,6 +90,7 @@ class AnswerSweep:
             "teacher": ceiling["accuracy"]["teacher"],
             "num_classes": len(ceiling["confusion"]["private_student"]),
             "test_items": ceiling["num_test_images"],
+            "pool_digest": _digest((base / "private" / POOL).read_bytes()),
             "seconds": round(time.perf_counter() - start, 2),
         }
 
@@ -102,15 +106,19 @@ def finished_run(config: Config, folder: Path, name: str) -> Path:
     """A run whose teacher and pool serve several cells; made if it is not there, by one process.
 
     Args:
-        config: of the run.
+        config: of the run. Another one is another run, never taken for this one.
         folder: keeps such runs; private.
-        name: of the run in it.
+        name: of the run in it, before the digest of its configuration.
     """
-    run = folder / name
+    run = folder / f"{name}-{_digest(msgspec.json.encode(config))}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as lock:
+    with (folder / f"{run.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (run / "report.json").is_file():
             shutil.rmtree(run, ignore_errors=True)
             recipe.run(config, run, quiet=True)
     return run
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

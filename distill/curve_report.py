@@ -1,58 +1,89 @@
 """The files of a sweep beside its runs: figure, table, and the sentences that belong to them."""
 
+import json
 import math
 import statistics
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from accounting import rounded_up
 from distill import curve_figures
 from distill.curve_figures import CEILING, floor_of, unit_of
 from distill.curve_scores import SCORES, Score
-from distill.curves import CLEAN, Row, scores
+from distill.curves import CLEAN, Row, read_rows, scores
+from distill.durable import OWNER_ONLY
 
 CONFIDENCE = 0.95
 
 
+NOTICE = (
+    "*For the data holder: scores are measured on true labels, and the ceiling learnt from what the others see through noise. No guarantee "
+    "covers this page, its figure and its runs; publish them only where the data are public.*"
+)
+
+
 def write(rows: list[Row], folder: Path) -> list[str]:
-    """Writes curve.png, curve.svg and curve.md; returns the lines a person reads."""
+    """Writes curve.png, curve.svg and curve.md, for their owner only; returns the lines a person reads.
+
+    Args:
+        rows: runs of one sweep, in what is said of scores.
+        folder: where its runs.jsonl lies: all lines of it about the same data and unit count in what is said of the cost.
+    """
     drawn, (png, svg) = curve_figures.draw(rows), (folder / "curve.png", folder / "curve.svg")
+    page, runs = folder / "curve.md", folder / "runs.jsonl"
+    for path in (page, png, svg):
+        path.touch(mode=OWNER_ONLY)
+        path.chmod(OWNER_ONLY)
     for path in (png, svg):
         curve_figures.save(drawn, path)
+    about = (rows[0]["unit"], rows[0]["data"])
+    every = [row for row in read_rows(runs) if (row["unit"], row["data"]) == about] or rows
     table, said = table_of(rows), comparisons(rows)
     notes = [
         f"{len(rows)} runs. Scores are of the last model, on test items that decided nothing.",
-        _cost(rows),
+        _cost(every),
         *(["What seeds and test items support at 95 %, all comparisons together:", *said] if said else []),
     ]
-    page = folder / "curve.md"
     page.write_text(
-        "\n\n".join([table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
+        "\n\n".join([NOTICE, table, *notes, f"![score against epsilon]({svg.name})"]) + "\n", encoding="utf-8"
     )
-    return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {folder / 'runs.jsonl'}"]
+    return [table, "", *notes, "", f"figure: {png}, {svg}; table: {page}; runs: {runs}"]
 
 
 def _cost(rows: list[Row]) -> str:
-    """What all runs of a sweep would cost together, if their data were private."""
-    spent = sum(row["epsilon"] for row in rows if row["epsilon"] is not None)
+    """What all these runs would cost together, if their data were private."""
+    spent = math.fsum(row["epsilon"] or 0 for row in rows)
     ceiling = ", and the ceiling everything" if any(row["method"] == CLEAN for row in rows) else ""
     if rows[0]["unit"] == "label":
         return (
-            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
+            f"Every run released the training labels once more: on private labels these runs together would cost epsilon {rounded_up(spent)} for "
             f"each label{ceiling}."
         )
     if rows[0]["unit"] == "record":
-        teachers = {(row["epsilon"], row["seed"]) for row in rows if row["epsilon"] is not None}
-        spent, delta = sum(epsilon for epsilon, _ in teachers), len(teachers) * rows[0]["delta"]
+        teachers = {
+            (row["epsilon"], row["delta"], row["seed"], json.dumps(row["recipe"]))
+            for row in rows
+            if row["epsilon"] is not None
+        }
+        spent, delta = (math.fsum(teacher[of] for teacher in teachers) for of in (0, 1))
         return (
             f"Each epsilon and seed has a teacher of its own, and its students add nothing for a record: all {len(teachers)} teachers published "
-            f"together would cost at most epsilon {spent:g} at delta {delta:g} for each record{ceiling}."
+            f"together would cost at most epsilon {rounded_up(spent)} at delta {rounded_up(delta)} for each record{ceiling}."
         )
-    seeds = len({row["seed"] for row in rows})
+    by_seed, seeds_of = defaultdict[int, float](float), defaultdict[str | None, set[int]](set)
+    for row in rows:
+        by_seed[row["seed"]] += row["epsilon"] or 0
+        seeds_of[row.get("pool_digest")].add(row["seed"])  # of a line that does not say, any
+    apart = all(len(seeds) == 1 for seeds in seeds_of.values())
+    others = {row["recipe"].get("pool", {}).get("from") for row in rows} - {None, ""}
+    before = f", beside what {' and '.join(sorted(others))} released of them" if others else ""
     return (
-        f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
-        f"answer{ceiling}. None of this is a guarantee about training records."
+        f"All runs{' of a seed' if apart else ''} ask the same teacher about the same pool: published together they would cost epsilon "
+        f"{rounded_up(max(by_seed.values()) if apart else spent)} for each answer{before}{ceiling}. None of this is a guarantee about training "
+        f"records."
     )
 
 
@@ -90,8 +121,9 @@ def _spread(values: list[float], score: Score) -> str:
 def comparisons(rows: list[Row]) -> list[str]:
     """Sentences "A beats B", only where an interval of the paired differences says so: by a higher accuracy, or a lower error.
 
-    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded as if
-    the two methods erred independently; 95 % for all sentences together (Bonferroni). At least 3 seeds.
+    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded whatever
+    the two methods have in common: one may be right where the other is wrong. 95 % for all sentences together (Bonferroni). At least
+    3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
     if not found:
@@ -112,18 +144,27 @@ def comparisons(rows: list[Row]) -> list[str]:
         if gains.mean() < 0:
             a, b, gains = b, a, -gains
         quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
-        items = _item_variance(rows, a, epsilon) + _item_variance(rows, b, epsilon)
-        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items)
+        items = _item_deviation(rows, a, epsilon) + _item_deviation(rows, b, epsilon)
+        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items**2)
         if gains.mean() > margin:
             gain, low, high = map(score.text, (gains.mean(), gains.mean() - margin, gains.mean() + margin))
             said.append(f"epsilon {epsilon:g}: {a} beats {b} by {gain}{points} ({low} to {high})")
     return said
 
 
-def _item_variance(rows: list[Row], method: str, epsilon: float) -> float:
-    """Of a mean score, what comes from the choice of the test items: stated by a run, or that of a share of them."""
+def _item_deviation(rows: list[Row], method: str, epsilon: float) -> float:
+    """The standard deviation of a mean score over the choice of the test items, in its unit: at most so much, infinity if nothing is known.
+
+    A run may state the variance itself. A share p of n items has p (1 - p) / n. The area under a ROC curve has at most that of its rarer class, whatever the scores look like
+    (Birnbaum and Klose, Bounds for the variance of the Mann-Whitney statistic, Ann. Math. Stat. 28, 1957).
+    """
     of = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
     if "item_variance" in of[0]:
-        return statistics.mean(row["item_variance"] for row in of)
-    share = 100 * statistics.mean(row["score"] for row in of)
-    return share * (100 - share) / of[0]["test_items"]
+        return math.sqrt(statistics.mean(row["item_variance"] for row in of))
+    num_items = of[0]["test_items"]
+    if of[0]["recipe"]["score"] == "auc":
+        if "positives" not in of[0]:
+            return math.inf
+        num_items = min(of[0]["positives"], num_items - of[0]["positives"])
+    share = statistics.mean(row["score"] for row in of)
+    return 100 * math.sqrt(share * (1 - share) / num_items)

@@ -1,16 +1,19 @@
 """Privacy-utility curves: a grid of methods, epsilons and seeds on real data, one JSON line for each run, resumed where it stopped."""
 
+import fcntl
 import importlib
 import json
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 import msgspec
 import torch
@@ -22,6 +25,7 @@ from distill import config, data
 from distill.curve_data import Origin, loaded
 from distill.curve_scores import SCORES
 from distill.distortion import shifted
+from distill.durable import OWNER_ONLY
 from distill.label_learning import METHODS, Learner, Method, learn
 from distill.progress import RunProgress
 from distill.student import resolved_device
@@ -180,6 +184,7 @@ class Sweep:
             "epochs": learnt.settings.epochs,
             "num_classes": dataset.num_classes,
             "test_items": len(dataset.test_labels),
+            **({"positives": int((dataset.test_labels == 1).sum())} if self.recipe.score == "auc" else {}),
             "seconds": round(time.perf_counter() - start, 2),
         }
 
@@ -226,27 +231,42 @@ def run(sweep: Grid, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[
 
     Args:
         sweep: the grid.
-        file: JSON lines; created if missing. A line that was cut off by a kill is left out and run again.
+        file: JSON lines; created if missing, for its owner only. A line that was cut off by a kill is left out and run again.
         jobs: processes at once.
         quiet: shows no progress.
 
     Raises:
-        UsageError: an unknown method, or data that are missing or damaged: before the first run.
+        UsageError: an unknown method, data that are missing or damaged, or another process that writes to the file: before the first
+            run.
     """
     sweep.check()
-    known = {_key(row): row for row in read_rows(file)}
-    missing = [cell for cell in sweep.cells() if _key(cell) not in known]
     file.parent.mkdir(parents=True, exist_ok=True)
     progress = RunProgress(quiet=quiet)
-    with progress.phase("runs", total=len(missing)) as phase, file.open("a", encoding="utf-8") as lines:
+    with _held(file) as lines:
+        known = {_key(row): row for row in read_rows(file)}
+        missing = [cell for cell in sweep.cells() if _key(cell) not in known]
         if file.stat().st_size and not file.read_bytes().endswith(b"\n"):
             lines.write("\n")
-        for row in _results(sweep, missing, jobs):
-            lines.write(json.dumps(row) + "\n")
-            lines.flush()
-            known[_key(row)] = row
-            phase.advance(1)
+        with progress.phase("runs", total=len(missing)) as phase:
+            for row in _results(sweep, missing, jobs):
+                lines.write(json.dumps(row) + "\n")
+                lines.flush()
+                known[_key(row)] = row
+                phase.advance(1)
     return [known[_key(cell)] for cell in sweep.cells()]
+
+
+@contextmanager
+def _held(file: Path) -> Iterator[TextIO]:
+    """The file of runs, to be added to by this process alone: two would release the same labels twice. It is its owner's: it holds scores."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNER_ONLY), "a") as lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Expected nobody else to write to {file}, another process does; wait for it, or give another --out."
+            ) from None
+        yield lines
 
 
 def read_rows(file: Path) -> list[Row]:

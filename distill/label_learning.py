@@ -3,6 +3,7 @@
 The unit is `label`: what one person's label may change. Everything after the release is post-processing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -123,6 +124,8 @@ class Learner:
     ) -> tuple[nn.Module, float, Settings]:
         """Returns the best model on items that are not held out, with its validation score and its settings.
 
+        A training that diverged, so that its score is no number, is the last choice.
+
         Args:
             name: of the model, for its public draws and the progress.
             images: (n, C, H, W).
@@ -150,7 +153,7 @@ class Learner:
                     mixup=mixup,
                 )
             found.append((network, _score(network, images[~kept], wanted[~kept]), settings))
-        return max(found, key=lambda one: one[1])
+        return max(found, key=lambda one: -math.inf if math.isnan(one[1]) else one[1])
 
 
 def learn(

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,9 +17,14 @@ from labeldp.release import Source
 
 Item = tuple[Any, Tensor | int, int]
 
+_NAMES_OF_LABELS = frozenset({"label", "labels", "target", "targets", "y"})
+
 
 class PrivatizedDataset(Dataset[Item]):
-    """Features with what was released about their labels; it holds no true label, in no process.
+    """Features with what was released about their labels; it holds no true label, in no process, unless the features given do.
+
+    Tensors and arrays, also in lists and dictionaries, are copied out of what they were cut from, such as a table with a column of
+    labels. Other objects, such as a data set of features alone, are kept as they are: what they hold, this holds.
 
     Noise that is drawn anew in every epoch gives a label away: each epoch is another release. Here the release is made before the
     data set exists, so epochs, workers, transforms and copies repeat it, and repeats cost nothing.
@@ -38,7 +44,9 @@ class PrivatizedDataset(Dataset[Item]):
         target: "likelihood", a float32 row (K,) of log Q(answer | c), the largest being 0; or "class", the number that was answered.
 
     Raises:
-        TypeError, ValueError: no release, another number of items, items that are tuples, or "class" for answers that are no class.
+        TypeError, ValueError: no release, another number of items, items that may be pairs with a label, or "class" for answers that
+            are no class. What may be a pair: a tuple, a row with named columns, an array beside a single number or word in a list or
+            dictionary, and a dictionary with a key such as "label".
 
     Privacy:
         As the release: epsilon-DP for each label. Whatever is computed from the data set is post-processing of it.
@@ -60,9 +68,10 @@ class PrivatizedDataset(Dataset[Item]):
             raise ValueError(
                 f"Expected one noisy label for each item, got {len(features)} items and {len(noisy)} labels."
             )
-        if len(features) and isinstance(features[0], tuple):
+        if any(map(_may_be_pair, _items(features))):
             raise TypeError(
-                "Expected features alone, got items that are tuples: they may hold labels. `PrivatizedDataset.of` reads pairs once."
+                "Expected features alone, got items that may hold labels: tuples, named columns, or a single number or word beside an array. "
+                "`PrivatizedDataset.of` reads pairs once; a feature that is a single number beside an array goes into one of shape (1,)."
             )
         self.features = _own(features)
         self.noisy = noisy
@@ -124,11 +133,67 @@ class PrivatizedDataset(Dataset[Item]):
 
 
 def _own(features: Any) -> Any:
-    """Features without their surroundings: a slice of a table's tensor is pickled with all of the table, labels and all."""
-    if not isinstance(features, Tensor):
+    """Features without their surroundings: a slice of a table's tensor is pickled with all of the table, and an array's `base` is all of it."""
+    match features:
+        case Tensor():
+            alone = (
+                features.detach()
+            )  # the graph behind it, and attributes of the object, are surroundings too
+            return alone if _is_whole(alone) else alone.clone()
+        case np.ndarray() if features.dtype == object:
+            owned = np.empty(features.shape, dtype=object)
+            for place in np.ndindex(features.shape):
+                owned[place] = _own(features[place])
+            return owned
+        case np.ndarray():
+            whole = type(features) is np.ndarray and features.base is None
+            return features if whole else np.array(features, subok=True)
+        case list():
+            return [_own(item) for item in features]
+        case tuple():
+            return tuple(_own(item) for item in features)
+        case dict():
+            return {key: _own(item) for key, item in features.items()}
+        case _:
+            return features
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether the tensor is all of its memory, each place once: what `expand` made is as large as the memory it sees a part of."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.is_contiguous()
+        and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    )
+
+
+def _items(features: Any) -> Any:
+    """The items that are looked at: all in memory that may differ in kind, else the first."""
+    if isinstance(features, list | tuple) or (isinstance(features, np.ndarray) and features.dtype == object):
         return features
-    whole = features.untyped_storage().nbytes()
-    return features if whole == features.numel() * features.element_size() else features.clone()
+    return [features[0]] if len(features) else []
+
+
+def _may_be_pair(item: Any) -> bool:
+    """Whether an item of features may hold a label; see the class."""
+    if isinstance(item, tuple | np.void):
+        return True
+    if isinstance(item, dict):
+        if not _NAMES_OF_LABELS.isdisjoint(str(key).lower() for key in item):
+            return True
+        item = list(item.values())
+    if isinstance(item, np.ndarray) and item.dtype == object:
+        item = item.ravel().tolist()
+    if not isinstance(item, list):
+        return False
+    singles = sum(map(_is_single, item))
+    return 0 < singles < len(item) or any(map(_may_be_pair, item))
+
+
+def _is_single(part: Any) -> bool:
+    if isinstance(part, Tensor | np.ndarray):
+        return part.ndim == 0
+    return part is None or isinstance(part, Number | np.generic | str | bytes)
 
 
 def _targets(noisy: NoisyLabels, target: str) -> Tensor | Sequence[int]:

@@ -4,6 +4,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Self, cast
 
 import numpy as np
@@ -18,6 +19,9 @@ from labeldp.mechanisms.parameters import checked_integer
 from labeldp.release import KeyedSource, NoisyLabels, Source, privatize
 
 Released = NoisyLabels | StagedLabels
+
+_COUNTING = Lock()
+"""Held while releases are counted. One for all estimators: it is held for moments, and no copy of an estimator has to carry it."""
 
 
 class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass]
@@ -113,30 +117,40 @@ class LearnsFromReleases(MetaEstimatorMixin, BaseEstimator):  # pyright: ignore[
                 "labeldp.privatize with items=..., and fit on that."
             )
         answers = mechanism(self.epsilon)
-        past = self._past_releases()
-        self._expect_room(past)
         event = answers.event(answers.plan(prior, len(labels)))
-        numbers = encode(_flat(labels))
-        past.append(event if getattr(source, "secure", True) else accounting.Seeded(event))
-        spent = list(past)
+        event = event if getattr(source, "secure", True) else accounting.Seeded(event)
+        past = self._reserve(event)
+        try:
+            numbers = encode(_flat(labels))
+        except BaseException:  # nothing was drawn
+            with _COUNTING:
+                past.remove(event)
+            raise
+        with _COUNTING:
+            spent = list(past)
         noisy = privatize(answers, numbers, prior=prior, source=source)
         self.noisy_labels_ = noisy
         self.event_ = spent[0] if len(spent) == 1 else accounting.Sequence(spent)
         return noisy
 
-    def _expect_room(self, past: list[accounting.Event] | None) -> None:
+    def _reserve(self, event: accounting.Event) -> list[accounting.Event]:
+        """Counts a release before it is made, in one step with the check that one more is allowed: clones may be fitted in threads."""
         allowed = checked_integer("max_releases", self.max_releases, least=1)
+        past = self._past_releases()
         if past is None:
             raise ValueError(
                 "Expected noisy labels in an estimator that was copied or sent to another process, got raw ones: what they cost could not "
                 "be counted. Release them once, by labeldp.privatize, and fit on that."
             )
-        if len(past) >= allowed:
-            raise ValueError(
-                f"Expected noisy labels, got raw ones: this estimator and its clones released raw labels {len(past)} time(s) of "
-                f"max_releases={allowed}, and each release costs its epsilon again. Release them once, noisy = labeldp.privatize(mechanism, "
-                f"labels), and fit on that as often as you like."
-            )
+        with _COUNTING:
+            if len(past) < allowed:
+                past.append(event)
+                return past
+        raise ValueError(
+            f"Expected noisy labels, got raw ones: this estimator and its clones released raw labels {allowed} time(s) of "
+            f"max_releases={allowed}, and each release costs its epsilon again. Release them once, noisy = labeldp.privatize(mechanism, "
+            f"labels), and fit on that as often as you like."
+        )
 
     def _past_releases(self) -> Any:
         """The events of raw labels released by this estimator and its clones; None in a copy by pickle, which cannot know."""

@@ -33,12 +33,37 @@ class StagedLabels:
     """Noisy labels of several stages. All of it is public.
 
     Attributes:
-        items: for each stage the numbers of its items, increasing.
+        items: for each stage the numbers of its items, from 0 on; no number twice, also not in two stages.
         parts: for each stage the noisy labels of those items, in that order.
+
+    Raises:
+        TypeError: numbers that are no integers.
+        ValueError: a number that repeats or is negative, or not one for each noisy label.
     """
 
     items: tuple[npt.NDArray[np.int64], ...]
     parts: tuple[NoisyLabels, ...]
+
+    def __post_init__(self) -> None:
+        arrays = tuple(np.array(numbers) for numbers in self.items)  # copies: what was checked stays so
+        if not all(array.dtype.kind in "iu" for array in arrays if array.size):
+            raise TypeError("Expected item numbers that are integers, got others.")
+        shapes, lengths = [array.shape for array in arrays], [(len(part),) for part in self.parts]
+        if shapes != lengths:
+            raise ValueError(
+                f"Expected a number for each noisy label, stage by stage, of shapes {lengths}, got {shapes}."
+            )
+        known = np.sort(
+            np.concatenate([np.empty(0, np.int64), *(array.astype(np.int64) for array in arrays)])
+        )
+        if (known[:1] < 0).any() or (known[1:] == known[:-1]).any():
+            raise ValueError(
+                "Expected item numbers from 0 on, each in one place, got one that is negative or repeats: releases of the same labels add "
+                "up, so pass their events to accounting.Transcript one after another."
+            )
+        for array in arrays:
+            array.flags.writeable = False
+        object.__setattr__(self, "items", arrays)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

@@ -97,6 +97,107 @@ def test_features_that_share_a_table_with_labels_are_taken_out_of_it() -> None:
     )
 
 
+TABLE = torch.cat([FEATURES, torch.from_numpy(SECRETS).float()[:, None]], 1)
+ROWS = TABLE.numpy()
+
+
+def reachable(data: object) -> list[bytes]:
+    """All memory behind tensors and arrays, in a data set and in a copy by pickle, and behind what they were made of."""
+    found, seen, waiting = [], set(), [data, pickle.loads(pickle.dumps(data))]
+    while waiting:
+        at = waiting.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        if isinstance(at, torch.Tensor):
+            storage = at.untyped_storage()
+            if storage.data_ptr() not in seen:
+                found.append(torch.tensor([], dtype=torch.uint8).set_(storage).numpy().tobytes())
+            seen.add(storage.data_ptr())
+            waiting += [at.grad_fn, at._base, vars(at)]
+        elif isinstance(at, np.ndarray):
+            waiting += [at.base, *(at.ravel().tolist() if at.dtype == object else ())]
+            found.append(b"" if at.dtype == object else at.tobytes())
+        elif isinstance(at, list | tuple | dict):
+            waiting += at.values() if isinstance(at, dict) else at
+        elif isinstance(at, PrivatizedDataset | KeepsFeatures):
+            waiting.append(at.features)
+        elif type(at).__name__.endswith("Backward0"):
+            waiting += [getattr(at, name) for name in dir(at) if name.startswith("_saved")]
+            waiting += [one for one, _ in at.next_functions]
+    return found
+
+
+class KeepsFeatures:
+    """The mistake: features are kept as they came."""
+
+    def __init__(self, features, noisy=None) -> None:
+        self.features = features
+
+
+def check_labels_are_out_of_reach(data: object) -> None:
+    for memory in reachable(data):
+        for step in range(1, 6):  # labels as a block, or as a column of the table
+            for start in range(step):
+                values = np.frombuffer(memory[: len(memory) // 4 * 4], dtype=np.float32)[start::step]
+                assert not np.array_equal(values, SECRETS)
+        assert memory.count(np.float32(7).tobytes() + np.float32(3).tobytes()) == 0
+
+
+def marked(tensor: torch.Tensor) -> torch.Tensor:
+    tensor.labels = TABLE[:, -1]
+    return tensor
+
+
+def objects(items: list) -> np.ndarray:
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+VIEWS = {
+    "tensor": lambda: TABLE[:, :-1],
+    "transposed": lambda: TABLE.T.contiguous()[:-1].T,
+    "as large as what it is a part of": lambda: TABLE[:, :1].expand(200, 5),
+    "of a graph": lambda: (TABLE[:, :-1] * TABLE[:, -1:].clone().requires_grad_()) * 0,
+    "attributes": lambda: marked(FEATURES.clone()),
+    "array": lambda: ROWS[:, :-1],
+    "broadcast": lambda: np.broadcast_to(ROWS[:, :1], (200, 5)),
+    "rows": lambda: [row[:-1] for row in TABLE],
+    "arrays": lambda: [row[:-1] for row in ROWS],
+    "tuple of arrays": lambda: tuple(row[:-1] for row in ROWS),
+    "objects": lambda: objects([{"x": row[:-1]} for row in ROWS]),
+    "dictionaries": lambda: [{"x": row[:-1], "more": [row[:2], {"z": row[1:3]}]} for row in TABLE],
+    "arrays in dictionaries": lambda: [{"x": row[:-1], "more": [row[:2]]} for row in ROWS],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_no_view_of_a_table_keeps_its_labels(view) -> None:
+    with pytest.raises(AssertionError):
+        check_labels_are_out_of_reach(KeepsFeatures(view()))
+    data = PrivatizedDataset(view(), labeldp.privatize(RESPONSE, SECRETS))
+    check_labels_are_out_of_reach(data)
+    first, expected = data[0][0], view()[0]
+    while isinstance(first, dict):
+        first, expected = first["x"], expected["x"]
+    np.testing.assert_array_equal(
+        np.asarray(first), np.asarray(expected.detach() if isinstance(expected, torch.Tensor) else expected)
+    )
+
+
+@pytest.mark.parametrize("view", ["rows", "arrays", "dictionaries", "arrays in dictionaries"])
+def test_pairs_are_read_without_what_they_were_cut_from(view: str) -> None:
+    class Pairs(Dataset):
+        def __len__(self) -> int:
+            return len(SECRETS)
+
+        def __getitem__(self, number: int):
+            return VIEWS[view]()[number], int(SECRETS[number])
+
+    check_labels_are_out_of_reach(PrivatizedDataset.of(Pairs(), RESPONSE))
+
+
 def test_items_are_features_log_likelihood_and_number() -> None:
     data = made()
     features, row, number = data[-1]
@@ -160,6 +261,40 @@ def test_pairs_are_not_taken_for_features() -> None:
         PrivatizedDataset(FEATURES, SECRETS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="200 items and 199"):
         PrivatizedDataset(FEATURES, labeldp.privatize(RESPONSE, SECRETS[1:]))
+
+
+PAIRS = {
+    "lists": lambda x, label: [x, label],
+    "dictionaries": lambda x, label: {"x": x, "answer": label},
+    "by name": lambda x, label: {"age": 3.0, "Label": label},
+    "by name, an array": lambda x, label: {"x": x, "target": np.array([label])},
+    "tensors": lambda x, label: [x, torch.tensor(label)],
+    "words": lambda x, label: [x, str(label)],
+    "deeper": lambda x, label: {"both": [x, label]},
+    "tuples, deeper": lambda x, label: {"both": (x, x)},
+    "objects": lambda x, label: objects([x, label]),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_what_may_be_a_pair_is_refused_wherever_it_is(pair) -> None:
+    noisy = labeldp.privatize(RESPONSE, SECRETS)
+    items = [x.numpy() for x in FEATURES]
+    assert len(PrivatizedDataset(items, noisy)) == 200  # the twin: features alone
+    pairs = [pair(x, int(label)) for x, label in zip(items, SECRETS, strict=True)]
+    for wrong in (pairs, [*items[:-1], pairs[-1]], tuple(pairs), objects(pairs)):
+        with pytest.raises(TypeError, match="may hold labels"):
+            PrivatizedDataset(wrong, noisy)
+
+
+def test_columns_with_names_are_refused_and_numbers_alone_are_not() -> None:
+    noisy = labeldp.privatize(RESPONSE, SECRETS)
+    named = np.array(list(zip(range(200), SECRETS, strict=True)), dtype=[("x", float), ("label", int)])
+    with pytest.raises(TypeError, match="may hold labels"):
+        PrivatizedDataset(named[["x"]], noisy)
+    for alone in ([[1.0, "red"]] * 200, [{"age": 3, "town": "Ulm"}] * 200, [{"x": FEATURES[0], "age": FEATURES[0, :1]}] * 200,
+                  list(range(200)), ["a"] * 200):  # fmt: skip
+        assert len(PrivatizedDataset(alone, noisy)) == 200
 
 
 def test_errors_tell_no_label() -> None:

@@ -33,7 +33,8 @@ def rows(sweep: RecordSweep) -> list[dict]:
 
 
 def base(sweep: RecordSweep):
-    return sweep.folder / "seed-0-epsilon-2"
+    (run,) = sweep.folder.glob("seed-0-epsilon-2-*/")
+    return run
 
 
 def test_each_line_is_about_a_record(sweep: RecordSweep, rows: list[dict]) -> None:
@@ -51,14 +52,14 @@ def test_methods_share_a_teacher_and_epsilons_do_not(
 ) -> None:
     """What is kept is one run for each epsilon; a line of noisy answers that is missing is one more run about it."""
     made = sorted(path.name for path in sweep.folder.iterdir() if path.is_dir())
-    assert made == ["seed-0-epsilon-2", "seed-0-epsilon-8"]
+    assert [name.rpartition("-")[0] for name in made] == ["seed-0-epsilon-2", "seed-0-epsilon-8"]
     asked = []
     monkeypatch.setattr("distill.recipe.run", lambda config, *a, **k: asked.append(config))
     file = sweep.folder.parent / "shorter.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows[1:-1]))
     with pytest.raises(AttributeError):  # the replaced function has no report
         run(sweep, file, quiet=True)
-    assert [config.pool.from_run.endswith("seed-0-epsilon-8") for config in asked] == [True]
+    assert [config.pool.from_run.endswith(made[1]) for config in asked] == [True]
     assert asked[0].privacy == CONFIG.privacy
 
 
@@ -102,6 +103,14 @@ def test_without_a_certificate_the_same_answers_void_everything(sweep: RecordSwe
         assert not accounting.guarantee(transcript, unit="record", delta=1e-5).releasable
     independent = accounting.Transcript([UNPROTECTED], about="teacher", pool="independent")
     assert not accounting.guarantee(independent, unit="record", delta=1e-5).holds
+
+
+def test_teachers_of_every_line_count_once(rows: list[dict], tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("distill.curve_figures.save", lambda figure, path: None)
+    others = [{**row, "recipe": {**row["recipe"], "device": "cuda"}} for row in rows]
+    for lines, told in (([*rows, *rows], "all 2 teachers"), ([*rows, *others], "all 4 teachers")):
+        (tmp_path / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert told in "\n".join(write(rows, tmp_path))
 
 
 def test_what_all_teachers_would_cost_is_said_of_records(

@@ -1,8 +1,11 @@
 """scikit-learn estimators for noisy labels: what they keep of labels (nothing), what they cost, and how well they learn."""
 
+import contextlib
 import pickle
+import threading
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import accounting
 import labeldp
+from labeldp.learning import sklearn as classifiers
 from labeldp.learning import sklearn_release
 from labeldp.learning.sklearn import mean_log_likelihood
 from labeldp.learning.sklearn_regressor import unbiased
@@ -210,6 +214,47 @@ def test_a_label_outside_the_domain_costs_nothing() -> None:
     with pytest.raises(ValueError, match="among"):
         estimator.fit(FEW, ["hidden"] * 40)
     assert estimator.fit(FEW, SECRETS).guarantee_.epsilon == 1.0
+
+
+class ChecksThenCounts(labeldp.LabelDPClassifier):
+    """The mistake: between the check and the count there is time for another thread."""
+
+    def _reserve(self, event):
+        past = self._past_releases()
+        if len(past) >= self.max_releases:
+            raise ValueError("Expected noisy labels")
+        classifiers.encode(SECRETS, NAMES)
+        past.append(event)
+        return past
+
+
+def releases_in_threads(estimator, monkeypatch) -> int:
+    """How many of four clones release raw labels at once, all of them waiting for one another on the way from check to draw."""
+    all_here, encode = threading.Barrier(4), classifiers.encode
+
+    def slow(labels, classes):
+        if len(labels):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                all_here.wait(timeout=0.5)
+        return encode(labels, classes)
+
+    monkeypatch.setattr(classifiers, "encode", slow)
+    clones = [clone(estimator) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        fits = [threads.submit(one.fit, FEW, SECRETS) for one in clones]
+    assert all(isinstance(fit.exception(), ValueError | None) for fit in fits)
+    return sum(fit.exception() is None for fit in fits)
+
+
+def test_threads_share_what_may_be_spent(monkeypatch) -> None:
+    estimator = named()
+    assert releases_in_threads(estimator, monkeypatch) == 1
+    assert len(estimator._past_releases()) == 1
+    monkeypatch.undo()
+    assert releases_in_threads(named(max_releases=3), monkeypatch) == 3
+    monkeypatch.undo()
+    twin = ChecksThenCounts(GaussianNB(), 1.0, classes=NAMES, rounds=1)
+    assert releases_in_threads(twin, monkeypatch) == 4
 
 
 def test_cross_validation_on_raw_labels_is_refused_or_charged() -> None:

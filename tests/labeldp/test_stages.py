@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import labeldp
-from labeldp.learning.stages import Stage, privatize, split
+from labeldp.learning.stages import Stage, StagedLabels, privatize, split
 
 FIRST = labeldp.RandomizedResponse(1.0, 4)
 SECOND = labeldp.SelectiveRandomizedResponse(1.0, 4, size="information", outside="other")
@@ -107,3 +107,33 @@ def test_bad_stages_and_labels_are_refused() -> None:
 def test_few_items_are_fine(count: int) -> None:
     released = privatize(LABELS[:count], STAGES, prior=frequencies, seed=0)
     assert len(released) == count
+
+
+def test_stages_that_share_items_are_refused() -> None:
+    """Five releases of the same labels cost five times as much, whatever they are called; on items of their own they do not."""
+    parts = tuple(labeldp.privatize(FIRST, LABELS[:40]) for _ in range(5))
+    numbers = np.arange(200).reshape(5, 40)
+    assert len(StagedLabels(tuple(numbers), parts)) == 200
+    for wrong in (
+        (numbers[0],) * 5,
+        (*numbers[:4], numbers[3] + 39),  # one item in two stages
+        (*numbers[:4], np.full(40, 180)),  # one item again and again in a stage
+        (*numbers[:4], numbers[4] - 200),  # numbers from the end: items of the first stage
+    ):
+        with pytest.raises(ValueError, match="repeats"):
+            StagedLabels(wrong, parts)
+    for wrong in ((), tuple(numbers[:4]), (*numbers[:4], numbers[4][:39]), tuple(numbers[:, :, None])):
+        with pytest.raises(ValueError, match="number for each noisy label"):
+            StagedLabels(wrong, parts)
+    for wrong in (tuple(numbers + 0.5), tuple(numbers.astype(str))):
+        with pytest.raises(TypeError, match="integers"):
+            StagedLabels(wrong, parts)
+
+
+def test_items_of_stages_stay_what_they_were_checked_to_be() -> None:
+    numbers = np.arange(40)
+    released = StagedLabels((numbers,), (labeldp.privatize(FIRST, LABELS[:40]),))
+    numbers[:] = 0
+    np.testing.assert_array_equal(released.numbers, np.arange(40))
+    with pytest.raises(ValueError, match="read-only"):
+        released.items[0][:] = 0
