@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from distill.answer_curves import AnswerSweep
 
 STAGES = ("rr", "subset", "seed", "subset+srr")
+IDLE = {
+    "answers": ("data", "directory", "epochs", "device"),
+    "quick": ("data", "epsilons", "seeds"),
+    "analytic": ("data", "directory", "mechanisms", "seeds", "epochs", "jobs", "device", "answers", "quick"),
+}
+"""Options that have no meaning beside another: the configuration, or the name, settles them."""
 QUICK = ("rr", "lp-2st", "alibi", "subset", "srr", "clean")
 
 
@@ -52,7 +60,7 @@ def curve(
     ] = False,
     classes: Annotated[int, Parameter(help="Of --analytic: how many classes there are.")] = 10,
     quick: Annotated[
-        bool, Parameter(negative=(), help="A small grid on digits, less than a minute.")
+        bool, Parameter(negative=(), help="A small grid on digits; less than a minute on two free cores.")
     ] = False,
 ) -> None:
     """Draws accuracy against epsilon: of people's labels, to which the mechanism is applied once, or of a teacher's answers.
@@ -60,6 +68,7 @@ def curve(
     Each run is one line of OUT/runs.jsonl; what is there already is not run again. Every run releases all labels once more: on
     labels that are private, the epsilons of all runs add up.
     """
+    _refuse_idle(locals())
     if analytic:
         from distill import analytic_curves
 
@@ -87,6 +96,14 @@ def curve(
     rows = curves.run(sweep, folder / "runs.jsonl", jobs=jobs)
     for line in write(rows, folder):
         print(line)
+
+
+def _refuse_idle(options: Mapping[str, object]) -> None:
+    defaults = {name: option.default for name, option in inspect.signature(curve).parameters.items()}
+    for kind, names in IDLE.items():
+        idle = [f"--{name}" for name in names if options[name] != defaults[name]]
+        if options[kind] != defaults[kind] and idle:
+            raise UsageError(f"Expected --{kind} without {', '.join(idle)}, which would change nothing.")
 
 
 def _of_answers(
