@@ -101,8 +101,15 @@ def resolved_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError):
+        device = torch.device(name)
+    except RuntimeError:
         raise UsageError(
             f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}."
+        ) from None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(
+            f"Expected a device that is available here, got {name!r}, which torch cannot use on this machine; device = 'auto' takes "
+            f"what there is."
         ) from None
