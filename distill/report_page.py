@@ -46,11 +46,13 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
                 values["num_test_images"],
             ),
             most_columns=report_figures.MOST_COLUMNS,
-            pool_figure=report_figures.pool_samples(images) if images is not None and shown else None,
+            pool_figure=report_figures.pool_samples(images, values["classes"])
+            if images is not None and shown
+            else None,
             tests=[
                 (
                     called[name],
-                    report_figures.confusion(values["confusion"][name]),
+                    report_figures.confusion(values["confusion"][name], values["classes"]),
                     report_figures.reliability(values["calibration"][name]),
                 )
                 for name in reversed(values["accuracy"])

@@ -87,6 +87,7 @@ def write_release(
         "model": config.student.model,
         "shape": list(dataset.shape),
         "num_classes": dataset.num_classes,
+        "classes": list(dataset.classes),
     }
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript(

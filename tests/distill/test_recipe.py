@@ -137,6 +137,7 @@ def test_whoever_has_the_release_alone_loads_the_student(tiny_run, tmp_path) -> 
     shutil.copytree(tiny_run.folder / "release", got)
     images = np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)
     ours, theirs = (distill.load_student(folder) for folder in (tiny_run.folder, got))
+    assert (theirs.classes, theirs.shape) == (tuple("0123456789"), (1, 8, 8))
     np.testing.assert_array_equal(ours(images), theirs(images))
     (got / "student.safetensors").rename(got / "model.safetensors")  # the twin
     with pytest.raises(FileNotFoundError, match="release/"):
