@@ -88,6 +88,18 @@ def test_several_runs_are_compared_in_one_page(runs, tmp_path, capsys) -> None:
     assert str(out) in text
 
 
+def test_the_comparison_lies_beside_the_runs_and_not_where_one_stands(
+    runs, tmp_path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    status, text, _ = run(capsys, "../half", runs["half"])
+    assert status == 0
+    assert f"comparison: {tmp_path / 'compare.html'}" in text
+    assert "not for release" in (tmp_path / "compare.html").read_text().splitlines()[0]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_runs_at_one_epsilon_have_no_figure_against_it(runs, tmp_path, capsys) -> None:
     out = tmp_path / "compare.html"
     assert run(capsys, runs["one"], runs["one"], "--out", out)[0] == 0
