@@ -145,7 +145,7 @@ def reliability(calibration: dict[str, Any]) -> str:
             alpha=0.85,
         )
         axes.set(xlim=(0, 104), ylim=(0, 104), xlabel="confidence (%)", ylabel="right (%)", aspect="equal")
-        axes.text(4, 97, f"expected error {100 * calibration['expected_error']:.1f} points", va="top")
+        axes.set_title(f"expected error {100 * calibration['expected_error']:.1f} points")
         return _svg(figure)
 
 
@@ -242,7 +242,7 @@ def _shortened(names: Sequence[str], most: int = 11) -> list[str]:
 def _name_classes(axes: Axes, side: Literal["x", "y"], classes: Sequence[str]) -> None:
     """Puts the names of classes at the ticks of one axis, upright where they are long."""
     names = _shortened(classes)
-    upright = {"rotation": 90} if side == "x" and max(map(len, names)) > 3 else {}
+    upright: Any = {"rotation": 90} if side == "x" and max(map(len, names)) > 3 else {}
     axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_ticklabels(names, parse_math=False, **upright)
 

@@ -16,6 +16,9 @@ from distill.train import Progress, one_hot, predict, total_steps, train
 from labeldp import NoisyLabels
 from labeldp.learning.stages import StagedLabels
 
+NOT_PRIVATE = "student, not private"
+"""What the student of clean answers is called."""
+
 
 def targets(noisy: NoisyLabels, loss: Literal["likelihood", "cross-entropy"]) -> Tensor:
     """What the trainer learns from, (n, K): the likelihood of each class, or the released class as if it were true."""
@@ -33,8 +36,12 @@ def train_student(
     name: str,
     progress: Progress,
     saved: Saved = UNSAVED,
+    shown: str = "",
 ) -> nn.Module:
-    """Trains a student from scratch on images of the pool and what was released about them; returns it in eval mode."""
+    """Trains a student from scratch on images of the pool and what was released about them; returns it in eval mode.
+
+    Its random streams and its checkpoint are called `name`; so is its phase, unless `shown` gives that another name.
+    """
     model = models.build(
         config.student.model,
         shape=(images.shape[1], images.shape[2], images.shape[3]),
@@ -43,7 +50,7 @@ def train_student(
     ).to(resolved_device(config.device))
     checkpoint = saved.phase(name)
     total = total_steps(len(images), config.student)
-    with progress.phase(name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
+    with progress.phase(shown or name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         order = stream(config.seed, f"{name} order")
         return train(
             model,
@@ -92,7 +99,13 @@ def final_student(
     items = np.concatenate(released.items[used])
     likelihood = torch.cat([targets(part, scheme.loss) for part in released.parts[used]])
     return train_student(
-        config, images[items], likelihood, name="private student", progress=progress, saved=saved
+        config,
+        images[items],
+        likelihood,
+        name="private student",
+        progress=progress,
+        saved=saved,
+        shown=NOT_PRIVATE if not scheme.stages else "",
     )
 
 

@@ -224,6 +224,25 @@ def test_a_run_of_clean_answers_is_stamped_on_its_page(few) -> None:
     assert "NOT FOR RELEASE:" not in page(few, None)  # the twin
 
 
+def test_the_price_of_privacy_is_spoken_of_where_there_is_one(values, few) -> None:
+    accuracy = values["accuracy"]
+    for private, clean, price in ((0.8, 0.9, True), (0.9, 0.9, False), (0.95, 0.9, False)):
+        seen = values | {
+            "accuracy": accuracy | {"private_student": private, "clean_student": clean},
+            "curves": [],
+        }
+        text = page(seen, None)
+        assert ("is the price of privacy" in text) is price
+        assert ("lacks nothing against it" in text) is not price
+
+
+def test_a_folder_has_a_name_of_its_own(few) -> None:
+    config = copy.deepcopy(few["config"])
+    assert "A student of digits, distilled" in page(few, None)
+    config["data"] |= {"name": "folder", "directory": "/somewhere/lesions/"}
+    assert "A student of the folder lesions, distilled" in page(few | {"config": config}, None)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"accuracy": {}}'])
 def test_a_missing_or_damaged_report_is_said(tmp_path, content) -> None:
     if content is not None:

@@ -152,6 +152,7 @@ def test_clean_answers_release_nothing(tiny_run, tmp_path) -> None:
     transcript = accounting.Transcript.from_dict(json.loads((release / "transcript.json").read_text()))
     assert not accounting.guarantee(transcript, unit="answer").releasable
     assert report.accuracy["private_student"] > 0.5
+    assert set(report.seconds) == {"student, not private", "clean-label student", "all"}
     assert "Nothing is promised" in (report.folder / "report.html").read_text()
     # a run that builds on it says that there is nothing to add up
     later = run(reusing(report.folder, stages="rr"), tmp_path / "later", quiet=True)
