@@ -35,6 +35,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # it is said below
 )
 
 app.command(account)

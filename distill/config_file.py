@@ -96,8 +96,8 @@ def _overridden(raw: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[st
 def _instead(key: str) -> str:
     """What may have been meant by a key that there is not, and which keys there are."""
     known = list(known_keys())
-    near = difflib.get_close_matches(key, known, n=2)
-    meant = f"did you mean {' or '.join(near)}?" if near else ""
+    near = difflib.get_close_matches(key, known, n=1)
+    meant = f"did you mean {near[0]}?" if near else ""
     names = [name for name in known if name.split(".")[0] == key.split(".")[0]]
     if names:
         return f"{meant} There are {', '.join(names)}.".strip()
