@@ -14,11 +14,15 @@ from distill.usage import UsageError
 
 if TYPE_CHECKING:
     from distill.answer_curves import AnswerSweep
+    from distill.record_curves import RecordSweep
 
+EPSILONS = "0.25,0.5,1,2,4,8"
+EPSILONS_OF_RECORDS = "1,2,3,8"
 STAGES = ("rr", "subset", "seed", "subset+srr")
 OF_DATA = ("data", "directory", "classes", "label", "label_range")
 IDLE = {
     "answers": (*OF_DATA, "epochs", "model", "device"),
+    "records": (*OF_DATA, "epochs", "model", "device"),
     "quick": (*OF_DATA, "epsilons", "seeds"),
     "analytic": (
         *(name for name in OF_DATA if name != "classes"),
@@ -29,6 +33,7 @@ IDLE = {
         "jobs",
         "device",
         "answers",
+        "records",
         "quick",
     ),
 }
@@ -66,7 +71,12 @@ def curve(
             "or module:name, a function of epsilon and K, or of epsilon, label values and their prior.",
         ),
     ] = "",
-    epsilons: Annotated[str, Parameter(help="Of one label, with commas between them.")] = "0.25,0.5,1,2,4,8",
+    epsilons: Annotated[
+        str | None,
+        Parameter(
+            help=f"Of one label, answer or record, with commas between them; by default {EPSILONS}, of records {EPSILONS_OF_RECORDS}."
+        ),
+    ] = None,
     seeds: Annotated[int, Parameter(help="Seeds of public draws: 0, 1, ...; methods share them.")] = 3,
     epochs: Annotated[
         str | None,
@@ -87,6 +97,13 @@ def curve(
             "stages: subset+srr, seed, rr, subset, partition."
         ),
     ] = None,
+    records: Annotated[
+        Path | None,
+        Parameter(
+            help="Configuration of a distillation whose teacher is private: curves of training records; --mechanisms are then teacher, student, "
+            "student of noisy answers."
+        ),
+    ] = None,
     analytic: Annotated[
         bool, Parameter(negative=(), help="What mechanisms tell by their laws alone: no data, no training.")
     ] = False,
@@ -94,7 +111,8 @@ def curve(
         bool, Parameter(negative=(), help="A small grid on digits; less than a minute on two free cores.")
     ] = False,
 ) -> None:
-    """Draws accuracy, or error, against epsilon: of people's labels, to which the mechanism is applied once, or of a teacher's answers.
+    """Draws accuracy, or error, against epsilon: of people's labels, to which the mechanism is applied once, of a teacher's answers, or of
+    its training records.
 
     Each run is one line of OUT/runs.jsonl; what is there already is not run again. Every run releases all labels once more: on
     labels that are private, the epsilons of all runs add up.
@@ -103,7 +121,7 @@ def curve(
     if analytic:
         from distill import analytic_curves
 
-        rows = analytic_curves.curves(_numbers("epsilons", epsilons), _count(classes or "10"))
+        rows = analytic_curves.curves(_numbers("epsilons", epsilons or EPSILONS), _count(classes or "10"))
         for line in analytic_curves.write(rows, out or Path("runs/curve-analytic")):
             print(line)
         return
@@ -114,11 +132,19 @@ def curve(
 
     if quick:
         data, epsilons, seeds = "digits", "0.5,1,2,4", 2
-    asked, methods = _numbers("epsilons", epsilons), _names(mechanisms)
-    origin = Origin(data, directory, _names(classes), label, _bounds(label_range))
-    folder = out or Path("runs") / f"curve-{answers.stem if answers else Path(origin.shown).stem}"
-    if answers is not None:
-        sweep: curves.Grid = _of_answers(answers, methods, asked, seeds, folder)
+    if answers is not None and records is not None:
+        raise UsageError("Expected --answers or --records, not both: units never share a figure.")
+    methods = _names(mechanisms)
+    asked = _numbers("epsilons", epsilons or (EPSILONS_OF_RECORDS if records else EPSILONS))
+    origin, configured = (
+        Origin(data, directory, _names(classes), label, _bounds(label_range)),
+        answers or records,
+    )
+    folder = out or Path("runs") / f"curve-{(configured or Path(origin.shown)).stem}"
+    if records is not None:
+        sweep: curves.Grid = _of_records(records, methods, asked, seeds, folder)
+    elif answers is not None:
+        sweep = _of_answers(answers, methods, asked, seeds, folder)
     else:
         sweep = sweep_of(
             origin,
@@ -149,6 +175,15 @@ def _of_answers(
     from distill.config_file import load_config
 
     return AnswerSweep(load_config(path), methods or STAGES, epsilons, seeds, folder / "private")
+
+
+def _of_records(
+    path: Path, methods: tuple[str, ...], epsilons: tuple[float, ...], seeds: int, folder: Path
+) -> RecordSweep:
+    from distill.config_file import load_config
+    from distill.record_curves import METHODS, RecordSweep
+
+    return RecordSweep(load_config(path), methods or METHODS, epsilons, seeds, folder / "private")
 
 
 def _names(text: str) -> tuple[str, ...]:

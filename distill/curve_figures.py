@@ -13,6 +13,7 @@ from distill.curves import CLEAN, Row, Scores, scores
 from distill.report_figures import STYLE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
+CEILING = {"label": "true labels", "answer": "answers without noise", "record": "teacher without DP-SGD"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
 
 
@@ -30,18 +31,24 @@ def draw(rows: list[Row]) -> Figure:
         ends = _lines(axes, found)
         floor, clean = floor_of(rows), found.get(CLEAN, {}).get(math.inf)
         axes.set_ylim(*_limits(found, floor, score))
-        _reference(axes, clean, floor, score)
+        _reference(axes, clean, floor, score, ceiling=CEILING[unit])
         _name_ends(axes, ends, upwards=not score.higher_is_better)
         every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
         axes.minorticks_off()
-        axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
+        axes.set_xlabel(f"epsilon for {unit_of(rows)} (log scale)")
         axes.set_ylabel(f"{score.with_unit}\non test items, {name}")
         seeds = len({row["seed"] for row in rows})
         title = f"mean of {seeds} seeds, bars: lowest to highest" if seeds > 1 else "one seed"
         axes.set_title(title, fontsize=10, loc="left", color="#555555")
         return figure
+
+
+def unit_of(rows: list[Row]) -> str:
+    """What the epsilons are about, in words, with the delta at which they hold if there is one."""
+    ((unit, delta),) = {(row["unit"], row.get("delta")) for row in rows}
+    return WHAT[unit] if delta is None else f"{WHAT[unit]} at delta {delta:g}"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -94,7 +101,7 @@ def _limits(found: Scores, floor: float, score: Score) -> tuple[float, float]:
     return low - 0.1 * (high - low), high + 0.08 * (high - low)
 
 
-def _reference(axes: Axes, clean: list[float] | None, floor: float, score: Score) -> None:
+def _reference(axes: Axes, clean: list[float] | None, floor: float, score: Score, *, ceiling: str) -> None:
     """The two lines between which scores are expected, each with its name where curves are not."""
     inside = axes.get_yaxis_transform()
 
@@ -110,7 +117,7 @@ def _reference(axes: Axes, clean: list[float] | None, floor: float, score: Score
         mean = statistics.mean(clean)
         axes.axhline(mean, color="#444444", linewidth=1.2, linestyle="--")
         unit = f" {score.unit}" if score.unit else ""
-        name(f"true labels: {score.text(mean)}{unit}", mean, "#444444", above=False)
+        name(f"{ceiling}: {score.text(mean)}{unit}", mean, "#444444", above=False)
 
 
 def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]], *, upwards: bool) -> None:

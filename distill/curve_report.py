@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from distill import curve_figures
-from distill.curve_figures import WHAT, floor_of
+from distill.curve_figures import CEILING, floor_of, unit_of
 from distill.curve_scores import SCORES, Score
 from distill.curves import CLEAN, Row, scores
 
@@ -42,6 +42,13 @@ def _cost(rows: list[Row]) -> str:
             f"Every run released the training labels once more: on private labels these runs together would cost epsilon {spent:g} for "
             f"each label{ceiling}."
         )
+    if rows[0]["unit"] == "record":
+        teachers = {(row["epsilon"], row["seed"]) for row in rows if row["epsilon"] is not None}
+        spent, delta = sum(epsilon for epsilon, _ in teachers), len(teachers) * rows[0]["delta"]
+        return (
+            f"Each epsilon and seed has a teacher of its own, and its students add nothing for a record: all {len(teachers)} teachers published "
+            f"together would cost at most epsilon {spent:g} at delta {delta:g} for each record{ceiling}."
+        )
     seeds = len({row["seed"] for row in rows})
     return (
         f"All runs of a seed ask the same teacher about the same pool: published together they would cost epsilon {spent / seeds:g} for each "
@@ -55,14 +62,14 @@ def table_of(rows: list[Row]) -> str:
     found, score = scores(rows), SCORES[rows[0]["recipe"]["score"]]
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| {score.with_unit}, epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {score.with_unit}, epsilon for {unit_of(rows)} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
     rest = [""] * (len(every) - 1)
     for method, by in found.items():
         if method == CLEAN:
             cells = [_spread(by[math.inf], score), *rest]
-            lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
+            lines.append(f"| {CEILING[unit]}, no privacy | {' | '.join(cells)} |")
         else:
             cells = [_spread(by.get(epsilon, []), score) for epsilon in every]
             lines.append(f"| {method} | {' | '.join(cells)} |")

@@ -19,7 +19,14 @@ from distill.progress import RunProgress
 from distill.ranks import help_unless_first, led_by_the_first
 from distill.report import Report, write_report
 from distill.reuse import take_over
-from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
+from distill.run_directory import (
+    read_answers,
+    read_clean_student,
+    read_pool,
+    read_teacher,
+    write_private,
+    write_release,
+)
 from distill.student import final_student, resolved_device, train_student
 from distill.teacher import HeldTeacher, answers, obtain_teacher
 from distill.train import one_hot, predict, train
@@ -83,7 +90,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
 
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
-        take_over(config.pool, private)
+        take_over(config, private)
         teacher, pool = read_teacher(private, config, dataset), read_pool(private)
         secret = read_answers(private)
     else:
@@ -104,7 +111,8 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
 
     # diagnostics, for the data holder alone: a student of the answers themselves
-    clean = train_student(
+    clean = student if config.privacy.stages == "clean" else read_clean_student(private, config, dataset)
+    clean = clean or train_student(
         config,
         pool.images,
         one_hot(secret, dataset.num_classes),

@@ -17,6 +17,7 @@ from distill.claim import PRIVATE
 from distill.config import Config
 from distill.data import Dataset
 from distill.durable import SHARED, write_text
+from distill.label_schemes import event_of
 from distill.pool import Pool, from_tensors, to_tensors
 from distill.privacy_card import privacy_card, privacy_statement
 from distill.reuse import earlier_releases, with_earlier_releases
@@ -35,9 +36,9 @@ def write_private(
     folder: Path, *, teacher: HeldTeacher, clean_student: nn.Module, pool: Pool, answers: np.ndarray
 ) -> None:
     """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again."""
-    write_tensors(folder / CLEAN_STUDENT, clean_student.state_dict())
     certificate = teacher.certificate and teacher.certificate.to_dict()
     for name, tensors, description in (
+        (CLEAN_STUDENT, clean_student.state_dict(), {}),
         (TEACHER, teacher.network.state_dict(), {"certificate": certificate}),
         (POOL, to_tensors(pool), {"made_with_teacher": pool.made_with_teacher}),
         (ANSWERS, {"answers": torch.from_numpy(answers)}, {}),
@@ -53,6 +54,21 @@ def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
     network.load_state_dict(weights)
     certificate = description["certificate"] and Certificate.from_dict(description["certificate"])
     return HeldTeacher(network.to(resolved_device(config.device)).eval(), certificate)
+
+
+def read_clean_student(folder: Path, config: Config, dataset: Dataset) -> nn.Module | None:
+    """The student of the answers themselves that another run has trained already, if there is one."""
+    if not (folder / CLEAN_STUDENT).is_file():
+        return None
+    weights, _ = read_tensors(folder / CLEAN_STUDENT)
+    model = models.build(
+        config.student.model,
+        shape=dataset.shape,
+        num_classes=dataset.num_classes,
+        generator=torch.Generator(),
+    )
+    model.load_state_dict(weights)
+    return model.to(resolved_device(config.device)).eval()
 
 
 def read_pool(folder: Path) -> Pool:
@@ -79,7 +95,8 @@ def write_release(
     """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
 
     Everything in release/ is a function of the pool, the noisy labels and the public configuration; no true answer, and no accuracy
-    measured on private data, comes near it. The student of clean answers is none of that: it stays private.
+    measured on private data, comes near it. The student of clean answers is none of that: it stays private, unless the teacher's own
+    certificate covers all that is made with the teacher.
     """
     release = folder / "release"
     release.mkdir(exist_ok=True)
@@ -91,7 +108,7 @@ def write_release(
     }
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript(
-        [released.event],
+        [event_of(released, stages=config.privacy.stages, certified=certificate is not None)],
         about="teacher",
         teacher=certificate.event if certificate else None,
         pool=provenance,
@@ -102,7 +119,7 @@ def write_release(
         transcript,
         earlier_releases(folder / PRIVATE),
     )
-    if config.privacy.stages == "clean":
+    if config.privacy.stages == "clean" and not privacy["releasable"]:
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
     else:
         write_tensors(release / STUDENT, student.state_dict(), description, mode=SHARED)

@@ -16,9 +16,6 @@ from distill.train import Progress, one_hot, predict, total_steps, train
 from labeldp import NoisyLabels
 from labeldp.learning.stages import StagedLabels
 
-NOT_PRIVATE = "student, not private"
-"""What the student of clean answers is called."""
-
 
 def targets(noisy: NoisyLabels, loss: Literal["likelihood", "cross-entropy"]) -> Tensor:
     """What the trainer learns from, (n, K): the likelihood of each class, or the released class as if it were true."""
@@ -95,6 +92,19 @@ def final_student(
         epsilon=config.privacy.epsilon,
         num_classes=released.parts[0].mechanism.num_classes,
     )
+    return student_of(config, scheme, images, released, progress=progress, saved=saved)
+
+
+def student_of(
+    config: Config,
+    scheme: LabelScheme,
+    images: Tensor,
+    released: StagedLabels,
+    *,
+    progress: Progress,
+    saved: Saved = UNSAVED,
+) -> nn.Module:
+    """The student of noisy labels, by the loss and from the stages that a scheme names."""
     used = slice(None) if scheme.learns_from == "all" else slice(-1, None)
     items = np.concatenate(released.items[used])
     likelihood = torch.cat([targets(part, scheme.loss) for part in released.parts[used]])
@@ -105,7 +115,7 @@ def final_student(
         name="private student",
         progress=progress,
         saved=saved,
-        shown=NOT_PRIVATE if not scheme.stages else "",
+        shown="" if scheme.stages else "student of clean answers",
     )
 
 

@@ -91,6 +91,7 @@ TABLES = [
     ("docs/learning.md", "learning"),
     ("docs/scale.md", "ledger"),
     ("docs/scale.md", "tables"),
+    ("docs/reproducing.md", "ablation"),
 ]
 
 
@@ -106,7 +107,9 @@ def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
     assert written[1] == benchmark.table(rows)
 
 
-@pytest.mark.parametrize(("marker", "data"), [("", "digits"), (" diabetes", "diabetes")])
+@pytest.mark.parametrize(
+    ("marker", "data"), [("", "digits"), (" diabetes", "diabetes"), (" of records", "records")]
+)
 def test_the_tables_of_curves_come_from_the_committed_runs(marker: str, data: str) -> None:
     from benchmarks.utility_curves import rows_of, table
     from distill.curve_report import table_of
