@@ -33,6 +33,7 @@ LARGEST_PRIOR = 2**24
 """Classes of the largest uniform prior."""
 
 SEEDED = "seeded randomness: not for release"
+NOT_RANDOMIZED = "some labels or answers were not randomized at all: not for release"
 LABEL = (
     "provided that each person's label entered only the uses counted here "
     "and that whatever was decided beforehand (priors, candidates, bins) did not come from these labels; "
@@ -167,8 +168,8 @@ def guarantee(transcript: Transcript, *, unit: Unit, delta: float = 0.0) -> Guar
     arguments.one_of("unit", unit, tuple(UNITS))
     share = arguments.probability("delta", delta)
     _refuse_foreign(transcript, unit)
-    if _seeded(transcript):
-        return Guarantee(unit, False, math.inf, share, SEEDED, releasable=False)
+    if why := _not_for_release(transcript):
+        return Guarantee(unit, False, math.inf, share, why, releasable=False)
     match unit:
         case "label":
             return _one_item(transcript, unit, share, LABEL)
@@ -199,8 +200,8 @@ def composed_if_independent(transcript: Transcript, *, delta: float = 0.0) -> Gu
     """
     share = arguments.probability("delta", delta)
     _refuse_foreign(transcript, "answer")
-    if _seeded(transcript):
-        return Guarantee("record", False, math.inf, share, SEEDED, releasable=False)
+    if why := _not_for_release(transcript):
+        return Guarantee("record", False, math.inf, share, why, releasable=False)
     composed = compose(transcript.events, disjoint="all parts")
     epsilon = _epsilon_where_replaced(composed, share)
     if math.isinf(epsilon):
@@ -220,8 +221,12 @@ def _refuse_foreign(transcript: Transcript, unit: Unit) -> None:
         )
 
 
-def _seeded(transcript: Transcript) -> bool:
-    return is_seeded(transcript.events) or (transcript.teacher is not None and is_seeded(transcript.teacher))
+def _not_for_release(transcript: Transcript) -> str | None:
+    """Why what was made must stay: noise that can be reproduced, or none at all, which is the case where delta 1 is all that is stated."""
+    if is_seeded(transcript.events):
+        hides_nothing = compose(transcript.events, disjoint="one part").delta >= 1
+        return NOT_RANDOMIZED if hides_nothing else SEEDED
+    return SEEDED if transcript.teacher is not None and is_seeded(transcript.teacher) else None
 
 
 def _one_item(transcript: Transcript, unit: Unit, delta: float, why: str) -> Guarantee:

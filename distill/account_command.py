@@ -30,7 +30,7 @@ def account(
     transcript: Annotated[
         Path | None,
         Parameter(
-            help="What was released: a transcript such as runs/demo/release/transcript.json, or noisy labels (.npz); or flags."
+            help="What was released: a run such as runs/demo, its release/ or transcript.json, or noisy labels (.npz); or flags."
         ),
     ] = None,
     *,
@@ -123,13 +123,17 @@ class Flags:
 
 
 def read(path: Path) -> Transcript:
-    """The transcript in a file, or that of one release of people's labels (.npz).
+    """The transcript in a file or of a run, or that of one release of people's labels (.npz).
 
     Raises:
         UsageError: there is no such file, or it holds something else.
     """
     import accounting
 
+    if path.is_dir():
+        path = next(
+            (place for part in ("release", ".") if (place := path / part / "transcript.json").is_file()), path
+        )
     try:
         if path.suffix == ".npz":
             from labeldp import NoisyLabels
@@ -138,6 +142,10 @@ def read(path: Path) -> Transcript:
         return accounting.Transcript.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"Expected a transcript file, found none at {path}.") from None
+    except IsADirectoryError:
+        raise UsageError(
+            f"Expected a transcript file or the directory of a run, found no release/transcript.json in {path}."
+        ) from None
     except (OSError, TypeError, ValueError) as error:
         raise UsageError(
             f"Expected a transcript (release/transcript.json of a run) at {path}: {error}"

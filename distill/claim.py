@@ -13,7 +13,7 @@ import msgspec
 
 from distill.config import Config
 from distill.config_file import flat, load_config, to_toml
-from distill.durable import PARTIAL, SHARED, remove_drafts, write_text
+from distill.durable import PARTIAL, SHARED, explained, remove_drafts, write_text
 from distill.reuse import with_reused
 from distill.usage import UsageError
 
@@ -105,7 +105,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
     On leaving a finished run its checkpoints, and with them the lock, are removed.
     """
-    (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explained(error, folder) from error
     for place in (folder / PRIVATE, folder / CHECKPOINTS):
         place.chmod(0o700)
     with (folder / _LOCK).open("a") as lock:
@@ -133,6 +136,10 @@ def _in_use(folder: Path) -> bool:
 
 
 def _used(folder: Path) -> UsageError:
+    if (folder / REPORT).is_file():
+        return UsageError(
+            f"Expected a new or empty directory for the run, got {folder}, which holds a finished one; choose another with --out."
+        )
     return UsageError(
         f"Expected a new or empty directory for the run, got {folder}; choose another with --out, or, if it is an interrupted run, go "
         f"on with it: labeldp distill --resume {folder}"

@@ -1,12 +1,14 @@
 """The command line: each verb translates its arguments into one call, and exceptions into one line and an exit status.
 
-Exit status 0: done; 1: failed; 2: bad usage. Nothing heavy is imported before a verb runs.
+Exit status 0: done; 1: failed; 2: bad usage; 130: interrupted. Nothing heavy is imported before a verb runs.
 """
 
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -33,6 +35,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # it is said below
 )
 
 app.command(account)
@@ -45,6 +48,7 @@ app.command(privatize)
 app.command(report)
 app.command(verify)
 
+INTERRUPTED = 130  # what a shell reports of a program that ends by Ctrl-C
 INSTALL = "Expected the packages for {what}, missing {name}; bring them with: pip install 'labeldp[{extra}]'"
 EXTRAS = {"pyarrow": ("tables", "arrow"), "narwhals": ("tables", "arrow"), "pyspark": ("Spark", "spark")}
 _DOTTED = re.compile(r"--([a-z_]+(?:\.[a-z_]+)+)(?:=(.*))?", re.DOTALL)
@@ -144,7 +148,7 @@ def _finish(claim: "Claim") -> None:
     try:
         lines = report.summary(recipe.distilled(claim))
     except KeyboardInterrupt:
-        _fail(f"Interrupted; go on with: labeldp distill --resume {claim.folder}", status=1)
+        _fail(f"Interrupted; go on with: labeldp distill --resume {claim.folder}", status=INTERRUPTED)
     for line in lines:
         print(line)
 
@@ -158,8 +162,18 @@ def _overrides(values: Sequence[str], **options: object) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"Expected --set KEY=VALUE, got {text!r}.")
-        overrides[key] = value
-    return overrides | {key: str(value) for key, value in options.items() if value is not None}
+        _override(overrides, key, value)
+    for key, value in options.items():
+        if value is not None:
+            _override(overrides, key, str(value))
+    return overrides
+
+
+def _override(overrides: dict[str, str], key: str, value: str) -> None:
+    from distill.usage import UsageError
+
+    if overrides.setdefault(key, value) != value:
+        raise UsageError(f"Expected one value of {key}, got {overrides[key]} and {value}.")
 
 
 def dotted_options(arguments: Sequence[str]) -> list[str]:
@@ -181,7 +195,27 @@ def dotted_options(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits."""
     tokens = dotted_options(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_status(lambda: app(tokens, exit_on_error=False, print_error=False)))
+    with _warnings_in_one_line():
+        sys.exit(_status(lambda: app(tokens, exit_on_error=False, print_error=False)))
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Shows what users are warned of as errors are shown: whoever gives a command looks for no line of our source."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, UserWarning):
+            return f"labeldp: warning: {' '.join(str(message).split())}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _status(command: Callable[[], object]) -> int:
@@ -197,7 +231,7 @@ def _status(command: Callable[[], object]) -> int:
         what, extra = EXTRAS.get(error.name.split(".")[0], ("training", "distill"))
         _fail(INSTALL.format(what=what, name=error.name, extra=extra), status=2)
     except KeyboardInterrupt:
-        _fail("Interrupted.", status=1)
+        _fail("Interrupted.", status=INTERRUPTED)
     except (ValueError, OSError) as error:
         from distill.usage import UsageError
 

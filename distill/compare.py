@@ -1,5 +1,6 @@
 """Several runs beside each other: one page, and a table for a terminal."""
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from distill import report_figures
 from distill.report import NAMES, NOTICE, read_report, warnings
 from distill.report_page import environment, interval, percent
 from distill.usage import UsageError
+
+MAY_DIFFER = ("privacy.epsilon", "seed", "pool.from")
+"""Keys in which comparable runs may differ; how a teacher and a pool from another run were made stands in the other keys."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def comparison_lines(runs: list[RunSeen]) -> list[str]:
 def comparison_page(runs: list[RunSeen]) -> str:
     """One page about several runs."""
     finished = {run.name: run.values for run in runs if run.values is not None}
-    lines = accuracy_lines(list(finished.values()))
+    lines = accuracy_lines(runs)
     epsilons = {epsilon for points in lines.values() for epsilon, _, _ in points}
     return (
         environment()
@@ -111,24 +115,41 @@ def comparison_page(runs: list[RunSeen]) -> str:
     )
 
 
-def accuracy_lines(
-    reports: list[dict[str, Any]],
-) -> dict[str, list[tuple[float, float, tuple[float, float]]]]:
-    """For each data set and label scheme, the private students' accuracies (epsilon, share, interval)."""
-    several = len({values["config"]["data"]["name"] for values in reports}) > 1
-    lines: dict[str, list[tuple[float, float, tuple[float, float]]]] = {}
-    for values in reports:
-        privacy = values["privacy"]
-        if privacy["stages"] == "clean":
+def accuracy_lines(runs: list[RunSeen]) -> dict[str, list[tuple[float, float, tuple[float, float]]]]:
+    """The private students' accuracies (epsilon, share, interval), a line for each set of runs that differ in nothing but epsilon and seed.
+
+    Runs that differ in more are not averaged. Where the stages do not tell lines apart, they are named after their runs.
+    """
+    sets: dict[str, list[RunSeen]] = {}
+    for run in runs:
+        if run.values is None or run.values["privacy"]["stages"] == "clean":
             continue  # no epsilon to stand above
-        name = f"{values['config']['data']['name']}, {privacy['stages']}" if several else privacy["stages"]
-        point = (
-            privacy["epsilon_per_answer"],
-            values["accuracy"]["private_student"],
-            values["accuracy_interval"]["private_student"],
-        )
-        lines.setdefault(name, []).append(point)
-    return lines
+        rest = {key: value for key, value in run.config.items() if key not in MAY_DIFFER}
+        sets.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
+    several = len({run.config.get("data.name") for those in sets.values() for run in those}) > 1
+    called: list[str] = []
+    for first, *_ in sets.values():
+        stages = str(first.config.get("privacy.stages", ""))
+        called.append(f"{first.config.get('data.name')}, {stages}" if several else stages)
+    return {
+        name if called.count(name) == 1 else f"{name}: {_few([run.name for run in those])}": [
+            _point(run.values) for run in those if run.values is not None
+        ]
+        for name, those in zip(called, sets.values(), strict=True)
+    }
+
+
+def _point(values: dict[str, Any]) -> tuple[float, float, tuple[float, float]]:
+    return (
+        values["privacy"]["epsilon_per_answer"],
+        values["accuracy"]["private_student"],
+        values["accuracy_interval"]["private_student"],
+    )
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _words(finished: dict[str, dict[str, Any]]) -> dict[str, list[str]]:

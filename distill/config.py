@@ -61,6 +61,12 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             self.directory,
         )
         _require(
+            folder or self.directory == "" or bool(IMAGES[self.name].files),
+            "data.directory",
+            f"left out, as {self.name} come with a package",
+            self.directory,
+        )
+        _require(
             folder or self.classes == "", "data.classes", "given with the data set folder alone", self.classes
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,25 @@ if TYPE_CHECKING:
 EPSILONS = "0.25,0.5,1,2,4,8"
 EPSILONS_OF_RECORDS = "1,2,3,8"
 STAGES = ("rr", "subset", "seed", "subset+srr")
+OF_DATA = ("data", "directory", "classes", "label", "label_range")
+IDLE = {
+    "answers": (*OF_DATA, "epochs", "model", "device"),
+    "records": (*OF_DATA, "epochs", "model", "device"),
+    "quick": (*OF_DATA, "epsilons", "seeds"),
+    "analytic": (
+        *(name for name in OF_DATA if name != "classes"),
+        "mechanisms",
+        "seeds",
+        "epochs",
+        "model",
+        "jobs",
+        "device",
+        "answers",
+        "records",
+        "quick",
+    ),
+}
+"""Options that have no meaning beside another: the configuration, or the name, settles them."""
 
 
 def curve(
@@ -87,7 +108,7 @@ def curve(
         bool, Parameter(negative=(), help="What mechanisms tell by their laws alone: no data, no training.")
     ] = False,
     quick: Annotated[
-        bool, Parameter(negative=(), help="A small grid on digits, less than a minute.")
+        bool, Parameter(negative=(), help="A small grid on digits; less than a minute on two free cores.")
     ] = False,
 ) -> None:
     """Draws accuracy, or error, against epsilon: of people's labels, to which the mechanism is applied once, of a teacher's answers, or of
@@ -96,6 +117,7 @@ def curve(
     Each run is one line of OUT/runs.jsonl; what is there already is not run again. Every run releases all labels once more: on
     labels that are private, the epsilons of all runs add up.
     """
+    _refuse_idle(locals())
     if analytic:
         from distill import analytic_curves
 
@@ -136,6 +158,14 @@ def curve(
     rows = curves.run(sweep, folder / "runs.jsonl", jobs=jobs)
     for line in write(rows, folder):
         print(line)
+
+
+def _refuse_idle(options: Mapping[str, object]) -> None:
+    defaults = {name: option.default for name, option in inspect.signature(curve).parameters.items()}
+    for kind, names in IDLE.items():
+        idle = [f"--{name}" for name in names if options[name] != defaults[name]]
+        if options[kind] != defaults[kind] and idle:
+            raise UsageError(f"Expected --{kind} without {', '.join(idle)}, which would change nothing.")
 
 
 def _of_answers(

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, also after a kill, a full disk or a power cut."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def replacing(path: Path, *, mode: int = OWNER_ONLY, drafts: Path | None = None)
     except BaseException as error:
         draft.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _explained(error, path) from error
+            raise explained(error, path) from error
         raise
 
 
@@ -66,10 +67,18 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _explained(error: OSError, path: Path) -> OSError:
-    explained = OSError(
-        f"{error.strerror or error}: could not write {path}. What was saved before is untouched; free some space or mend the disk, "
-        f"then go on with labeldp distill --resume."
-    )
-    explained.errno = error.errno
-    return explained
+def explained(error: OSError, path: Path) -> OSError:
+    """The error of a file that could not be written, with what to do about it."""
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            advice = f"there is no directory {path.parent}; make it, or choose another place"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            advice = f"nobody may write to {path.parent}, or not you; change that, or choose another place"
+        case _:
+            advice = (
+                "free some space or mend the disk, then do the same again (a run: labeldp distill --resume)"
+            )
+    text = f"{error.strerror or error}: could not write {path}. What was saved before is untouched; {advice}."
+    told = OSError(text)
+    told.errno = error.errno
+    return told

@@ -1,9 +1,9 @@
 """TensorBoard event files, where the package tensorboard is installed; elsewhere there are simply none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 FLUSH_SECONDS = 10
 
@@ -12,6 +12,27 @@ class Writer(Protocol):
     """Whoever writes scalars."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+
+class _PhaseFile:
+    """One phase's event file, which is there from its first scalar on: a phase without any leaves none."""
+
+    def __init__(self, place: Path, make: Callable[..., Any]) -> None:
+        self._place, self._make = place, make
+        self._writer: Any = None
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        if self._writer is None:
+            for folder in (self._place.parent.parent, self._place.parent, self._place):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self._writer = self._make(str(self._place), flush_secs=FLUSH_SECONDS)
+            for file in self._place.iterdir():
+                file.chmod(0o600)  # losses on private data
+        self._writer.add_scalar(tag, scalar_value, global_step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 @contextmanager
@@ -28,14 +49,8 @@ def opened(folder: Path | None, phase: str) -> Iterator[Writer | None]:
     except ImportError:
         yield None
         return
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    place = folder / phase.replace(" ", "_")
-    place.mkdir(mode=0o700, exist_ok=True)
-    writer = SummaryWriter(str(place), flush_secs=FLUSH_SECONDS)
-    for file in place.iterdir():
-        file.chmod(0o600)  # losses on private data
+    file = _PhaseFile(folder / phase.replace(" ", "_"), SummaryWriter)
     try:
-        yield writer
+        yield file
     finally:
-        writer.close()
+        file.close()

@@ -40,6 +40,12 @@ POOL_AND_RECORDS = (
 POOL_AND_ANSWERS = (
     "the pool itself, as far as answers go: it was made with the teacher, so its images may reveal some"
 )
+LOADING = (
+    "`student = distill.load_student(DIRECTORY)`, the directory of this card, after `pip install 'labeldp[distill]'`; `student(images)` gives "
+    "the probabilities of `student.classes` for images (n, `*student.shape`), floats in [0, 1] or bytes. The student needs no other file",
+    "`labeldp.NoisyLabels.load(FILE)` reads noisy labels. They are numbered by images that stay with the data holder, so they serve to "
+    "check the release, not to train on",
+)
 NOT_COVERED = (
     "near-duplicates: images of the pool that resemble each other ask nearly the same question, and a neighbourhood of images has "
     "no guarantee of its own; exact duplicates are asked once",
@@ -171,6 +177,9 @@ def privacy_card(privacy: dict[str, Any]) -> str:
         "Teacher": _teacher(privacy["teacher"]),
         "What is not covered": [f"{text}." for text in privacy["not_covered"]],
     }
+    if privacy["stages"] != "clean" or privacy["releasable"]:  # else the student stays private
+        texts = LOADING if privacy["stages"] != "clean" else LOADING[:1]
+        sections["How to load it"] = [f"{text}." for text in texts]
     body = "\n".join(
         f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
         for title, lines in sections.items()

@@ -137,6 +137,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         figures=progress.figures,
         seconds={**progress.seconds, "all": perf_counter() - start + saved.seconds_before},
         folder=folder,
+        classes=dataset.classes,
     )
     write_report(report)
     return report

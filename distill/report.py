@@ -18,6 +18,7 @@ from distill.durable import write_text
 from distill.pool import Pool
 from distill.privacy_card import pool_sources
 from distill.usage import UsageError
+from labeldp import __version__
 from labeldp.learning.stages import StagedLabels
 
 NOTICE = (
@@ -29,6 +30,15 @@ NAMES = {
     "clean_student": "clean-label student",
     "private_student": "private student",
 }
+READ = (
+    "notice", "config", "toml", "classes", "accuracy", "accuracy_interval", "num_test_images", "guarantees", "privacy", "confusion",
+    "calibration", "candidate_sizes", "constant_answers", "pool", "rows_per_bank_image", "shown", "curves", "seconds",
+)  # fmt: skip
+READ_OF_PRIVACY = (
+    "releasable", "not_for_release", "explained", "answers", "epsilon_per_answer", "stages", "randomness", "pool", "teacher",
+    "plain_words", "not_covered",
+)  # fmt: skip
+"""What the pages are made of."""
 SAMPLES_PER_CLASS = 12
 POINTS_OF_A_CURVE = 200
 MUCH = 0.1
@@ -49,6 +59,7 @@ class Report:
         figures: the training figures, as in metrics.jsonl.
         seconds: wall time of each phase, and of all.
         folder: the run directory.
+        classes: the public names of the classes; empty where there are none.
     """
 
     config: Config
@@ -61,6 +72,7 @@ class Report:
     figures: list[dict[str, Any]]
     seconds: dict[str, float]
     folder: Path
+    classes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -88,6 +100,7 @@ class Report:
             "notice": NOTICE,
             "config": msgspec.to_builtins(self.config),
             "toml": to_toml(self.config),
+            "classes": list(self.classes or map(str, range(num_classes))),
             "accuracy": accuracy,
             "accuracy_interval": {name: accuracy_interval(value, n) for name, value in accuracy.items()},
             "num_test_images": n,
@@ -180,10 +193,15 @@ def read_report(folder: Path) -> dict[str, Any]:
         values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"Expected the report of a finished run in {folder}: {error}") from None
-    missing = {"config", "accuracy_interval", "confusion", "privacy", "curves", "shown"} - set(values)
+    parts = values if isinstance(values, dict) else {}
+    missing = [
+        *(name for name in READ if name not in parts),
+        *(f"privacy.{name}" for name in READ_OF_PRIVACY if name not in (parts.get("privacy") or {})),
+    ]
     if missing:
         raise UsageError(
-            f"Expected {folder / 'report.json'} to hold {', '.join(sorted(missing))}; it is of an older version, run again."
+            f"Expected {folder / 'report.json'} to hold {', '.join(missing)}, as labeldp {__version__} writes it; it is damaged or of "
+            f"another version. Show the run's own report.html, or run again."
         )
     return values
 

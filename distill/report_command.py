@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ def report(
     *,
     out: Annotated[
         Path | None,
-        Parameter(help="The page to write; by default RUN/report.html, and compare.html for several."),
+        Parameter(
+            help="The page to write; by default RUN/report.html, and for several compare.html beside the runs, in the directory they share."
+        ),
     ] = None,
 ) -> None:
     """Writes the page of a finished run again, or compares several runs in one page; nothing is trained.
@@ -26,7 +29,7 @@ def report(
         raise UsageError(
             "Expected at least one directory of a run, got none; for example labeldp report runs/demo."
         )
-    lines = _one(runs[0], out) if len(runs) == 1 else _several(list(runs), out or Path("compare.html"))
+    lines = _one(runs[0], out) if len(runs) == 1 else _several(list(runs), out)
     print("\n".join(lines))
 
 
@@ -45,10 +48,13 @@ def _one(folder: Path, out: Path | None) -> list[str]:
     return summary_lines(run.values, folder, page=target)
 
 
-def _several(folders: list[Path], out: Path) -> list[str]:
+def _several(folders: list[Path], out: Path | None) -> list[str]:
     from distill.compare import comparison_lines, comparison_page, read_runs
     from distill.report import write_private_text
 
     runs = read_runs(folders)
+    if out is None:
+        parents = [str(folder.resolve().parent) for folder in folders]
+        out = Path(os.path.commonpath(parents)) / "compare.html"
     write_private_text(out, comparison_page(runs))
     return [*comparison_lines(runs), "", f"comparison: {out} (for the data holder)"]

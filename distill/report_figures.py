@@ -6,8 +6,9 @@ Figures are drawn small, and the page puts them side by side where there is room
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -65,9 +66,9 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
         return _svg(figure)
 
 
-def pool_samples(images: list[np.ndarray]) -> str:
+def pool_samples(images: list[np.ndarray], classes: Sequence[str]) -> str:
     """Images of the pool (n, C, H, W), one column for each of the first classes."""
-    images = images[:MOST_COLUMNS]
+    images, classes = images[:MOST_COLUMNS], classes[:MOST_COLUMNS]
     rows = max(map(len, images))
     channels, height, width = next((column.shape[1:] for column in images if len(column)), (1, 1, 1))
     size = (rows * (height + 1), len(images) * (width + 1), 4)
@@ -79,11 +80,11 @@ def pool_samples(images: list[np.ndarray]) -> str:
             place[..., 3] = 255
     with mpl.rc_context(ON_PAGE):
         across = min(WIDE, LARGEST_IMAGE * len(images))
-        figure, axes = _figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.2)
+        long = max(map(len, _shortened(classes))) > 3
+        figure, axes = _figure(across, across * sheet.shape[0] / sheet.shape[1] + (0.9 if long else 0.2))
         axes.imshow(sheet, interpolation="none")
-        axes.set_xticks(
-            [(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in range(len(images))]
-        )
+        axes.set_xticks([(c + 0.5) * (width + 1) - 1 for c in range(len(images))])
+        _name_classes(axes, "x", classes)
         axes.xaxis.tick_top()
         _bare(axes)
         axes.set_yticks([])
@@ -100,7 +101,7 @@ def curve(points: list[list[float]], *, title: str, label: str) -> str:
         return _svg(figure)
 
 
-def confusion(counts: list[list[int]]) -> str:
+def confusion(counts: list[list[int]], classes: Sequence[str]) -> str:
     """A confusion matrix: rows are the true classes, each scaled to its own number of images."""
     table = np.array(counts)
     share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
@@ -118,6 +119,8 @@ def confusion(counts: list[list[int]]) -> str:
                     )
             axes.set_xticks(range(len(table)))
             axes.set_yticks(range(len(table)))
+            _name_classes(axes, "x", classes)
+            _name_classes(axes, "y", classes)
         axes.set(xlabel="predicted class", ylabel="true class")
         _bare(axes)
         return _svg(figure)
@@ -142,7 +145,7 @@ def reliability(calibration: dict[str, Any]) -> str:
             alpha=0.85,
         )
         axes.set(xlim=(0, 104), ylim=(0, 104), xlabel="confidence (%)", ylabel="right (%)", aspect="equal")
-        axes.text(4, 97, f"expected error {100 * calibration['expected_error']:.1f} points", va="top")
+        axes.set_title(f"expected error {100 * calibration['expected_error']:.1f} points")
         return _svg(figure)
 
 
@@ -179,9 +182,10 @@ def wall_times(seconds: dict[str, float]) -> str:
 
 
 def accuracy_against_epsilon(lines: dict[str, list[tuple[float, float, tuple[float, float]]]]) -> str:
-    """Accuracy against epsilon per answer, with intervals (epsilon, share, interval); a line through the means of each label scheme."""
+    """Accuracy against epsilon per answer, with intervals (epsilon, share, interval); a line through the means of each set of runs."""
     with mpl.rc_context(ON_PAGE):
-        figure, axes = _figure(WIDE, 3.2)
+        outside = max(map(len, lines)) > 24 or len(lines) > 4  # where names would cover points
+        figure, axes = _figure(WIDE, 3.2 + (0.21 * len(lines) if outside else 0))
         for colour, (name, points) in zip(CYCLE * len(lines), lines.items(), strict=False):
             for epsilon, value, (low, high) in points:
                 axes.plot([epsilon] * 2, [100 * low, 100 * high], color=colour, linewidth=1, alpha=0.6)
@@ -190,13 +194,19 @@ def accuracy_against_epsilon(lines: dict[str, list[tuple[float, float, tuple[flo
             means = [
                 100 * np.mean([value for at, value, _ in points if at == epsilon]) for epsilon in epsilons
             ]
-            axes.plot(epsilons, means, color=colour, linewidth=1.4, label=name)
-        axes.set_xscale("log")
+            axes.plot(epsilons, means, color=colour, linewidth=1.4, label=_ending(name, 64))
         ticks = sorted({point[0] for points in lines.values() for point in points})
+        if ticks[0] > 0:
+            axes.set_xscale("log")
+        else:  # logarithms have no zero: below the smallest other epsilon the axis is straight
+            axes.set_xscale("symlog", linthresh=min((tick for tick in ticks if tick > 0), default=1.0))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.set(xlabel="epsilon per answer", ylabel="accuracy (%)")
-        axes.legend(frameon=False, loc="lower right")
+        if outside:
+            figure.legend(frameon=False, loc="outside upper left", fontsize=9)
+        else:
+            axes.legend(frameon=False, loc="lower right")
         return _svg(figure)
 
 
@@ -223,6 +233,20 @@ def _ending(name: str, most: int = 32) -> str:
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
+def _shortened(names: Sequence[str], most: int = 11) -> list[str]:
+    """Names that axes have room for, of characters that can be drawn."""
+    plain = ["".join(c if c.isprintable() else "?" for c in name) for name in names]
+    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in plain]
+
+
+def _name_classes(axes: Axes, side: Literal["x", "y"], classes: Sequence[str]) -> None:
+    """Puts the names of classes at the ticks of one axis, upright where they are long."""
+    names = _shortened(classes)
+    upright: Any = {"rotation": 90} if side == "x" and max(map(len, names)) > 3 else {}
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_ticklabels(names, parse_math=False, **upright)
+
+
 def _bare(axes: Axes) -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -237,7 +261,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 def _svg(figure: Figure) -> str:
     """The figure as an svg element without the XML prologue, its colours left to the page."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():  # the reader's browser has the letters that this font lacks
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     for name, colour in COLOURS.items():

@@ -31,11 +31,13 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
         environment()
         .get_template("report.html")
         .render(
-            title=f"{config['data']['name']}, {epsilon_in_words(values)}",
+            data=data_in_words(config["data"]),
+            title=f"{data_in_words(config['data'])}, {epsilon_in_words(values)}",
             values=values,
             config=config,
             privacy=values["privacy"],
             tiles=_tiles(values),
+            lacking=values["accuracy"]["private_student"] < values["accuracy"].get("clean_student", 0),
             warnings=warnings(values),
             priors=[text for source, text in PRIORS.items() if source in values["pool"]],
             accuracy_figure=report_figures.accuracies(
@@ -46,11 +48,13 @@ def page(values: dict[str, Any], images: list[np.ndarray] | None) -> str:
                 values["num_test_images"],
             ),
             most_columns=report_figures.MOST_COLUMNS,
-            pool_figure=report_figures.pool_samples(images) if images is not None and shown else None,
+            pool_figure=report_figures.pool_samples(images, values["classes"])
+            if images is not None and shown
+            else None,
             tests=[
                 (
                     called[name],
-                    report_figures.confusion(values["confusion"][name]),
+                    report_figures.confusion(values["confusion"][name], values["classes"]),
                     report_figures.reliability(values["calibration"][name]),
                 )
                 for name in reversed(values["accuracy"])
@@ -92,6 +96,13 @@ def percent(share: float) -> str:
 def interval(ends: tuple[float, float]) -> str:
     """Both ends of an interval of shares."""
     return f"{100 * ends[0]:.1f}\N{EN DASH}{100 * ends[1]:.1f}\N{NO-BREAK SPACE}%"
+
+
+def data_in_words(data: dict[str, Any]) -> str:
+    """What the data are called: their name, or the folder that holds the user's own images."""
+    return (
+        f"the folder {Path(data['directory']).resolve().name}" if data["name"] == "folder" else data["name"]
+    )
 
 
 def epsilon_in_words(values: dict[str, Any]) -> str:

@@ -104,6 +104,7 @@ def write_release(
         "model": config.student.model,
         "shape": list(dataset.shape),
         "num_classes": dataset.num_classes,
+        "classes": list(dataset.classes),
     }
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript(
@@ -132,34 +133,46 @@ def write_release(
 
 @dataclass(frozen=True)
 class Student:
-    """A released student: images (n, C, H, W), floats in [0, 1] or bytes, to class probabilities (n, K)."""
+    """A released student: images (n, C, H, W), floats in [0, 1] or bytes, to class probabilities (n, K).
+
+    Attributes:
+        classes: the public names of the K columns, in order; empty where none were stated.
+        shape: (C, H, W) of the images it takes.
+    """
 
     model: nn.Module
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
 
     def __call__(self, images: np.ndarray | torch.Tensor) -> np.ndarray:
         return predict(self.model, images)
 
 
 def load_student(run: str | PathLike[str]) -> Student:
-    """Loads the released student of a run directory.
+    """Loads the released student, from a run directory or from a copy of its release/, which is all that a recipient has.
 
     Raises:
         FileNotFoundError: the directory holds no released student.
     """
     path = Path(run) / "release" / STUDENT
+    if not path.is_file() and (Path(run) / STUDENT).is_file():
+        path = Path(run) / STUDENT
     if not path.is_file():
         private = Path(run) / PRIVATE / STUDENT
         hint = f" That of this run learnt from clean answers and is {private}." if private.is_file() else ""
-        raise FileNotFoundError(f"Expected a released student at {path}, found none.{hint}")
+        raise FileNotFoundError(
+            f"Expected a run, or a copy of its release/, with the released student {STUDENT} in {run}, found none.{hint}"
+        )
     weights, description = read_tensors(path)
+    shape = tuple(description["shape"])
     model = models.build(
         description["model"],
-        shape=tuple(description["shape"]),
+        shape=shape,
         num_classes=description["num_classes"],
         generator=torch.Generator(),
     )
     model.load_state_dict(weights)
-    return Student(model.eval())
+    return Student(model.eval(), tuple(description.get("classes", ())), shape)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -33,8 +33,12 @@ def train_student(
     name: str,
     progress: Progress,
     saved: Saved = UNSAVED,
+    shown: str = "",
 ) -> nn.Module:
-    """Trains a student from scratch on images of the pool and what was released about them; returns it in eval mode."""
+    """Trains a student from scratch on images of the pool and what was released about them; returns it in eval mode.
+
+    Its random streams and its checkpoint are called `name`; so is its phase, unless `shown` gives that another name.
+    """
     model = models.build(
         config.student.model,
         shape=(images.shape[1], images.shape[2], images.shape[3]),
@@ -43,7 +47,7 @@ def train_student(
     ).to(resolved_device(config.device))
     checkpoint = saved.phase(name)
     total = total_steps(len(images), config.student)
-    with progress.phase(name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
+    with progress.phase(shown or name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         order = stream(config.seed, f"{name} order")
         return train(
             model,
@@ -105,7 +109,13 @@ def student_of(
     items = np.concatenate(released.items[used])
     likelihood = torch.cat([targets(part, scheme.loss) for part in released.parts[used]])
     return train_student(
-        config, images[items], likelihood, name="private student", progress=progress, saved=saved
+        config,
+        images[items],
+        likelihood,
+        name="private student",
+        progress=progress,
+        saved=saved,
+        shown="" if scheme.stages else "student of clean answers",
     )
 
 
@@ -114,8 +124,15 @@ def resolved_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError):
+        device = torch.device(name)
+    except RuntimeError:
         raise UsageError(
             f"Expected device to be auto, cpu or a torch device such as cuda, got {name!r}."
+        ) from None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(
+            f"Expected a device that is available here, got {name!r}, which torch cannot use on this machine; device = 'auto' takes "
+            f"what there is."
         ) from None

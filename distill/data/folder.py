@@ -198,10 +198,10 @@ def _open(item: _Item):
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(item.path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(
-            f"{item.shown}: expected an image of moderate size, cannot read it as one."
-        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(f"{item.shown}: expected an image of moderate size, got a giant one.") from None
+    except (OSError, SyntaxError, ValueError):
+        raise ValueError(f"{item.shown}: expected an image, cannot read it as one.") from None
     if image.mode not in (*_GREY, *_COLOUR):
         image.close()
         raise ValueError(f"{item.shown}: expected 8 bits for each colour, got mode {image.mode}.")

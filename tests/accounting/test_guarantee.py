@@ -293,6 +293,16 @@ def test_seeded_never_holds(nest):
         assert_never_claims(one)
         assert not one.releasable
         assert one.why == "seeded randomness: not for release"
+    # delta 1 says that nothing is hidden, and that is another reason
+    bare = Seeded(ApproximateDP(epsilon=0.0, delta=1.0))
+    for one in (
+        guarantee(about_teacher([TEN, bare]), unit="answer"),
+        guarantee(about_teacher([TEN, bare], pool="independent"), unit="record", delta=0.5),
+        composed_if_independent(about_teacher(Disjoint([TEN, bare]))),
+    ):
+        assert_never_claims(one)
+        assert not one.releasable
+        assert one.why == "some labels or answers were not randomized at all: not for release"
     assert not is_seeded(Sequence([TEN, Repeated(ApproximateDP(1.0, 0.0), 2)]))
 
 

@@ -49,6 +49,21 @@ def test_flags_are_the_events_they_name(capsys) -> None:
     assert_record(asked(capsys, *flags, "--uses", "3"), accounting.Repeated(HUNDRED, 3), 1e-5)
 
 
+def test_the_directory_of_a_run_is_read(tmp_path, capsys) -> None:
+    """The run's, its release/ or the file; the twin: a directory that holds none is refused, not a traceback."""
+    release = tmp_path / "run" / "release"
+    release.mkdir(parents=True)
+    transcript = accounting.Transcript([HUNDRED], about="teacher", pool="independent")
+    (release / "transcript.json").write_text(json.dumps(transcript.to_dict()))
+    places = (tmp_path / "run", release, release / "transcript.json")
+    results = [asked(capsys, str(place)) for place in places]
+    assert results[0] == results[1] == results[2]
+    assert stated(results[0])["answer"] == (True, 0.5, 0.0)
+    status, _, errors = run(capsys, str(tmp_path))
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "no release/transcript.json" in errors
+
+
 def test_a_command_that_loses_counts_would_be_seen(capsys) -> None:
     flags = ("--epsilon", "0.5", "--classes", "10", "--pool", "independent", "--delta", "1e-6")
     with pytest.raises(AssertionError):

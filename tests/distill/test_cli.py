@@ -87,6 +87,11 @@ WRONG = {
     "unknown option": (["--fast"], "--fast"),
     "bad seed": (["--seed", "-1"], "seed"),
     "unset": (["--set", "pool.size"], "KEY=VALUE"),
+    "two seeds": (["--seed", "3", "--set", "seed=4"], "one value of seed, got 4 and 3"),
+    "two sizes": (["--pool.size", "3", "--pool.size=2000"], "one value of pool.size, got 3 and 2000"),
+    "a place for what is packed": (["--data.directory", "/nowhere"], "data.directory"),
+    "nearly a section": (["--privcy.epsilon", "2"], "did you mean privacy.epsilon?"),
+    "nearly a key": (["--pool.seize", "2"], "did you mean pool.size? There are pool.from"),
 }
 
 
@@ -101,6 +106,97 @@ def test_wrong_usage_is_one_line_and_status_2(name: str, tmp_path, capsys) -> No
     assert errors.count("\n") == 1
     assert errors.startswith("labeldp: ")
     assert word in errors
+
+
+def test_an_error_blames_whoever_made_it(tmp_path, capsys) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[privacy]\nepsilon = 2.0\n")
+    bad = ("--pool.size", "9", "--privacy.epsilon", "-1")
+    _, _, errors = run(capsys, "distill", str(path), "--out", str(tmp_path / "r"), *bad)
+    assert errors.startswith("labeldp: --privacy.epsilon: ")
+    assert str(path) not in errors
+    together = ("--pool.pixel_noise", "0", "--pool.mixed", "0", "--generator.steps", "20")
+    _, _, errors = run(capsys, "distill", str(path), "--out", str(tmp_path / "r"), *together)
+    assert errors.startswith("labeldp: --pool.pixel_noise, --pool.mixed: ") or "generator.steps" in errors
+    path.write_text("[privacy]\nepsilon = -2.0\n")  # the twin
+    _, _, errors = run(capsys, "distill", str(path), "--out", str(tmp_path / "r"), "--pool.size", "9")
+    assert errors.startswith(f"labeldp: {path}: ")
+
+
+def test_the_same_value_twice_is_no_contradiction() -> None:
+    from distill.cli import _overrides
+
+    assert _overrides(("seed=3", "seed=3"), seed=3) == {"seed": "3"}
+
+
+def test_warnings_are_one_line_without_our_source(tmp_path, capsys) -> None:
+    """Seeded noise warns; the twin: elsewhere Python's own form stands."""
+    import warnings
+
+    from distill.cli import _warnings_in_one_line
+    from labeldp import PrivacyWarning
+
+    with _warnings_in_one_line():
+        text = warnings.formatwarning("Not for\nrelease.", PrivacyWarning, "advice.py", 47, "warnings.warn()")
+        other = warnings.formatwarning("Old.", DeprecationWarning, "advice.py", 47, "")
+    assert text == "labeldp: warning: Not for release.\n"
+    assert "advice.py" in other
+    assert "advice.py" in warnings.formatwarning("x", PrivacyWarning, "advice.py", 47, "")
+
+
+def test_an_interrupted_command_ends_as_a_shell_expects(tmp_path, capsys, monkeypatch) -> None:
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for place in ("obtain_teacher", "distilled"):
+        monkeypatch.setattr(recipe, place, interrupt)
+        out = str(tmp_path / place)
+        status, _, errors = run(capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", out)
+        assert (status, errors) == (
+            130,
+            f"labeldp: Interrupted; go on with: labeldp distill --resume {out}\n",
+        )
+    monkeypatch.setattr("distill.report_command._one", interrupt)
+    assert run(capsys, "report", str(tmp_path))[::2] == (130, "labeldp: Interrupted.\n")
+
+
+def test_a_finished_run_is_not_taken_for_an_interrupted_one(tiny_run, capsys) -> None:
+    out = str(tiny_run.folder)
+    _, _, errors = run(capsys, "distill", str(ROOT / "configs" / "digits.toml"), "--out", out)
+    assert "holds a finished one; choose another with --out" in errors
+    assert "--resume" not in errors
+
+
+def test_the_configuration_of_a_run_says_which_version_wrote_it(tiny_run) -> None:
+    import labeldp
+
+    first = (tiny_run.folder / "config.toml").read_text().splitlines()[0]
+    assert first.startswith(f"# Written by labeldp {labeldp.__version__}: ")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [("ENOENT", "make it"), ("EROFS", "nobody may write"), ("ENOSPC", "free some space")],
+)
+def test_what_cannot_be_written_comes_with_advice_that_helps(number: str, advice: str) -> None:
+    import errno
+
+    from distill.durable import explained
+
+    error = OSError(getattr(errno, number), "why")
+    told = explained(error, Path("/nowhere/page.html"))
+    assert told.errno == error.errno
+    assert "why: could not write /nowhere/page.html. What was saved before is untouched; " in str(told)
+    assert advice in str(told)
+    assert ("resume" in str(told)) is (number == "ENOSPC")
+
+
+def test_a_page_in_a_directory_that_is_not_there(tiny_run, tmp_path, capsys) -> None:
+    status, _, errors = run(
+        capsys, "report", str(tiny_run.folder), "--out", str(tmp_path / "none" / "a.html")
+    )
+    assert (status, errors.count("\n")) == (1, 1)
+    assert f"there is no directory {tmp_path / 'none'}; make it" in errors
 
 
 FILES = {

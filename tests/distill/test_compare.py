@@ -4,6 +4,7 @@ import json
 import shutil
 import stat
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_several_runs_are_compared_in_one_page(runs, tmp_path, capsys) -> None:
     assert str(out) in text
 
 
+def test_the_comparison_lies_beside_the_runs_and_not_where_one_stands(
+    runs, tmp_path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    status, text, _ = run(capsys, "../half", runs["half"])
+    assert status == 0
+    assert f"comparison: {tmp_path / 'compare.html'}" in text
+    assert "not for release" in (tmp_path / "compare.html").read_text().splitlines()[0]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_runs_at_one_epsilon_have_no_figure_against_it(runs, tmp_path, capsys) -> None:
     out = tmp_path / "compare.html"
     assert run(capsys, runs["one"], runs["one"], "--out", out)[0] == 0
@@ -119,10 +132,35 @@ def test_what_differs_is_the_configuration_alone(runs) -> None:
 
 
 def test_clean_runs_stand_at_no_epsilon(runs) -> None:
-    values = json.loads((runs["one"] / "report.json").read_text())
-    assert list(accuracy_lines([values])) == ["subset+srr"]
-    values["privacy"]["stages"] = "clean"
-    assert accuracy_lines([values]) == {}
+    (seen,) = read_runs([runs["one"]])
+    assert list(accuracy_lines([seen])) == ["subset+srr"]
+    seen.values["privacy"]["stages"] = "clean"
+    assert accuracy_lines([seen]) == {}
+
+
+def test_a_line_joins_runs_that_differ_in_epsilon_and_seed_alone(runs) -> None:
+    one, two = read_runs([runs["one"], runs["two"]])
+    again = replace(two, name="again", config=two.config | {"seed": 1, "pool.from": "/runs/one"})
+    lines = accuracy_lines([one, two, again])
+    assert [epsilon for epsilon, _, _ in lines["subset+srr"]] == [1.0, 2.0, 2.0]
+    # the twin: whatever else differs, there is no mean over both
+    for key, value in {"pool.size": 801, "teacher.epochs": 9, "privacy.source": "seeded"}.items():
+        other = replace(two, name="other", config=two.config | {key: value})
+        lines = accuracy_lines([one, two, other])
+        assert [len(points) for points in lines.values()] == [2, 1]
+        assert list(lines) == ["subset+srr: one, two", "subset+srr: other"]
+    digits, faces = one, replace(two, config=two.config | {"data.name": "faces"})
+    assert list(accuracy_lines([digits, faces])) == ["digits, subset+srr", "faces, subset+srr"]
+
+
+def test_epsilon_zero_has_a_place_in_the_figure() -> None:
+    from distill.report_figures import accuracy_against_epsilon
+
+    points = [(epsilon, 0.5, (0.4, 0.6)) for epsilon in (0.0, 0.5, 4.0)]
+    for lines in ({"rr": points}, {"rr": points[:1]}, {"a set of runs with a long name": points}):
+        root = ElementTree.fromstring(accuracy_against_epsilon(lines))
+        places = [float(use.attrib["x"]) for use in root.iter("{http://www.w3.org/2000/svg}use")]
+        assert all(0 <= place <= 400 for place in places)
 
 
 @pytest.mark.parametrize("damage", ["nowhere", "no run", "unfinished alone", "damaged", "nothing"])

@@ -97,7 +97,7 @@ def test_the_card_has_every_section_and_its_figures() -> None:
         "## What changes between neighbours", "## Composition", "40 answers, each used once",
         "## Randomness", "AES-256", "## Where the pool comes from", "40 trajectory images, made with the teacher",
         "## Teacher", "no certificate", "## What is not covered", "the pool itself", "near-duplicates", "the time",
-        "several releases", "private/", f"labeldp {labeldp.__version__}",
+        "several releases", "private/", "distill.load_student(DIRECTORY)", "numbered by images", f"labeldp {labeldp.__version__}",
     ):  # fmt: skip
         assert part in card, part
     assert "NOT FOR RELEASE" not in card
@@ -117,6 +117,7 @@ def test_what_is_seeded_or_clean_is_refused(settings, why: str) -> None:
     assert "Nothing is promised to anybody" in card
     assert "Epsilon 1 per answer" not in card
     assert "AES" not in card
+    assert ("load_student" in card) is ("source" in settings)  # there is no student of clean answers to load
     assert statement()["releasable"] is True  # the twin
 
 

@@ -78,6 +78,9 @@ def test_event_files_hold_the_scalars_of_each_phase(tmp_path) -> None:
     events = EventAccumulator(str(folder / "clean-label_student"))
     events.Reload()
     assert [(each.step, each.value) for each in events.Scalars("loss")] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    with shown.phase("pool", total=3) as phase:  # without figures: there is nothing to look at
+        phase.advance(3)
+    assert [path.name for path in folder.iterdir()] == ["clean-label_student"]
     for path in (folder.parent, folder, *folder.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 

@@ -1,6 +1,7 @@
 """The main job: what it leaves on disk, and that the release depends on nothing it should not."""
 
 import json
+import shutil
 import stat
 from dataclasses import replace
 
@@ -129,6 +130,18 @@ def test_load_student_predicts_as_the_report_says(tiny_run) -> None:
     ]
     with pytest.raises(FileNotFoundError, match="released student"):
         distill.load_student(tiny_run.folder / "private")
+
+
+def test_whoever_has_the_release_alone_loads_the_student(tiny_run, tmp_path) -> None:
+    got = tmp_path / "got"
+    shutil.copytree(tiny_run.folder / "release", got)
+    images = np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)
+    ours, theirs = (distill.load_student(folder) for folder in (tiny_run.folder, got))
+    assert (theirs.classes, theirs.shape) == (tuple("0123456789"), (1, 8, 8))
+    np.testing.assert_array_equal(ours(images), theirs(images))
+    (got / "student.safetensors").rename(got / "model.safetensors")  # the twin
+    with pytest.raises(FileNotFoundError, match="release/"):
+        distill.load_student(got)
 
 
 def test_the_resolved_configuration_gives_the_run_again(tiny_run) -> None:

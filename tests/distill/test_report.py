@@ -4,13 +4,24 @@ import copy
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
+import jinja2
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from distill import report_figures
-from distill.report import NOTICE, curves, read_images, read_report, rows_per_bank_image, warnings
+from distill.report import (
+    NOTICE,
+    READ,
+    READ_OF_PRIVACY,
+    curves,
+    read_images,
+    read_report,
+    rows_per_bank_image,
+    warnings,
+)
 from distill.report_page import page
 from distill.usage import UsageError
 
@@ -127,8 +138,6 @@ def test_a_warning_stands_where_the_student_learns_from_itself(few) -> None:
 
 def test_one_candidate_says_something_where_outsiders_are_told(tiny_run) -> None:
     """outside="other" answers at k = 1 too; outside="uniform" is constant there."""
-    from dataclasses import replace
-
     from labeldp import SelectiveRandomizedResponse, privatize
     from labeldp.learning.stages import StagedLabels
 
@@ -166,12 +175,29 @@ def test_a_sheet_of_images_fits_the_page(num_classes: int, channels: int) -> Non
     """Few classes do not make giant images, many no invisible ones; a class that is never seen leaves its column free."""
     images = [np.full((12, channels, 8, 8), 99, dtype=np.uint8) for _ in range(num_classes)]
     images[1] = np.empty(0)
-    figure = ElementTree.fromstring(report_figures.pool_samples(images))
+    figure = ElementTree.fromstring(
+        report_figures.pool_samples(images, [f"name {c}" for c in range(num_classes)])
+    )
     width, height = (float(figure.attrib[side].removesuffix("pt")) / 72 for side in ("width", "height"))
     assert width <= report_figures.WIDE + 0.01
     assert height <= 7
     shown = min(num_classes, report_figures.MOST_COLUMNS)
     assert 0.15 <= width / shown <= report_figures.LARGEST_IMAGE + 0.01
+
+
+def test_classes_have_their_names_in_figures(tiny_run) -> None:
+    """Whatever they are made of: long, formulas, letters that a font lacks, and none that break the page."""
+    names = ["a<b & $x$", "\N{CJK UNIFIED IDEOGRAPH-8C93}", "a name that is far too long", "tab\tbell\a"]
+    for text in (
+        report_figures.confusion(np.eye(4, dtype=int).tolist(), names),
+        report_figures.pool_samples([np.full((2, 1, 4, 4), 9, dtype=np.uint8)] * 4, names),
+    ):
+        drawn = "".join(ElementTree.fromstring(text).itertext())
+        for name in (*names[:2], "a name tha…", "tab?bell?"):
+            assert name in drawn
+        assert names[2] not in drawn
+    assert replace(tiny_run, classes=("no", "yes")).to_dict()["classes"] == ["no", "yes"]
+    assert replace(tiny_run, classes=()).to_dict()["classes"] == list("0123456789")
 
 
 def test_curves_are_thinned_out_and_keep_their_phases() -> None:
@@ -198,12 +224,54 @@ def test_a_run_of_clean_answers_is_stamped_on_its_page(few) -> None:
     assert "NOT FOR RELEASE:" not in page(few, None)  # the twin
 
 
+def test_the_price_of_privacy_is_spoken_of_where_there_is_one(values, few) -> None:
+    accuracy = values["accuracy"]
+    for private, clean, price in ((0.8, 0.9, True), (0.9, 0.9, False), (0.95, 0.9, False)):
+        seen = values | {
+            "accuracy": accuracy | {"private_student": private, "clean_student": clean},
+            "curves": [],
+        }
+        text = page(seen, None)
+        assert ("is the price of privacy" in text) is price
+        assert ("lacks nothing against it" in text) is not price
+
+
+def test_a_folder_has_a_name_of_its_own(few) -> None:
+    config = copy.deepcopy(few["config"])
+    assert "A student of digits, distilled" in page(few, None)
+    config["data"] |= {"name": "folder", "directory": "/somewhere/lesions/"}
+    assert "A student of the folder lesions, distilled" in page(few | {"config": config}, None)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"accuracy": {}}'])
 def test_a_missing_or_damaged_report_is_said(tmp_path, content) -> None:
     if content is not None:
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(UsageError, match=re.escape(str(tmp_path))):
         read_report(tmp_path)
+
+
+def test_a_report_of_another_version_is_one_clear_line(values, tmp_path) -> None:
+    """Each key that a page is made of is asked for before the page is made."""
+    path = tmp_path / "report.json"
+    for key in values:
+        path.write_text(json.dumps({name: value for name, value in values.items() if name != key}))
+        with pytest.raises(UsageError, match=rf"to hold .*{key}.*another version"):
+            read_report(tmp_path)
+    privacy = {name: value for name, value in values["privacy"].items() if name != "not_for_release"}
+    path.write_text(json.dumps(values | {"privacy": privacy}))
+    with pytest.raises(UsageError, match=r"privacy\.not_for_release"):
+        read_report(tmp_path)
+    asked = {"privacy": {name: values["privacy"][name] for name in READ_OF_PRIVACY}}
+    page(
+        asked | {name: values[name] for name in READ if name not in asked}, None
+    )  # no other key is looked at
+    with pytest.raises(Exception, match="plain_words"):  # the twin
+        page(
+            values
+            | {"privacy": {**asked["privacy"], "plain_words": jinja2.StrictUndefined(name="plain_words")}},
+            None,
+        )
 
 
 def test_the_values_are_the_file(values, tiny_run) -> None:

@@ -172,8 +172,13 @@ def test_clean_answers_release_nothing(tiny_run, tmp_path) -> None:
     transcript = accounting.Transcript.from_dict(json.loads((release / "transcript.json").read_text()))
     assert not accounting.guarantee(transcript, unit="answer").releasable
     assert report.accuracy["private_student"] > 0.5
+    assert set(report.seconds) == {"student of clean answers", "all"}
     assert "Nothing is promised" in (report.folder / "report.html").read_text()
     # a run that builds on it says that there is nothing to add up
     later = run(reusing(report.folder, stages="rr"), tmp_path / "later", quiet=True)
-    assert "no guarantee" in later.privacy["plain_words"]
+    assert (
+        "no guarantee (some labels or answers were not randomized at all: not for release)"
+        in later.privacy["plain_words"]
+    )
+    assert "seeded randomness" not in later.privacy["plain_words"]
     assert later.privacy["releasable"]
