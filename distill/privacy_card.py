@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import accounting
+from accounting.guarantee import CERTIFIED
 from distill.config import Config
 from distill.pool import Pool
 from labeldp import __version__
@@ -73,6 +74,9 @@ def privacy_statement(
     obstacle = CLEAN if config.privacy.stages == "clean" else None if answer.releasable else SEEDED
     if obstacle == CLEAN:
         answer, record, composed = (_void(g.unit, g.delta, CLEAN) for g in (answer, record, composed))
+    by_certificate = (
+        record.why == CERTIFIED
+    )  # the road taken: composing all answers may lead to a smaller epsilon
     num_classes = released.parts[0].mechanism.num_classes
     return {
         "releasable": obstacle is None,
@@ -83,8 +87,9 @@ def privacy_statement(
         "epsilon_per_answer": None if obstacle == CLEAN else config.privacy.epsilon,
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
-        "adjacency": ADJACENCY | ({"record": certificate["adjacency"]} if certificate else {}),
-        "composition": {} if obstacle == CLEAN else _composition(transcript, len(released.parts)),
+        "adjacency": ADJACENCY
+        | ({"record": certificate["adjacency"]} if certificate and by_certificate else {}),
+        "composition": {} if obstacle == CLEAN else _composition(by_certificate, len(released.parts)),
         "randomness": config.privacy.source,
         "sources_of_randomness": _randomness(config, certificate),
         "pool": transcript.pool,
@@ -176,10 +181,10 @@ def _mechanism_line(each: dict[str, Any]) -> str:
     return f"stage {each['stage']}: {each['name']} ({parameters}), {each['answers']:,} answers"
 
 
-def _composition(transcript: accounting.Transcript, num_stages: int) -> dict[str, str]:
+def _composition(by_certificate: bool, num_stages: int) -> dict[str, str]:
     return {
         "answer": ONE_USE if num_stages == 1 else f"{ONE_USE} {STAGES}",
-        "record": ALL_ANSWERS if transcript.teacher is None else TEACHER_ALONE,
+        "record": TEACHER_ALONE if by_certificate else ALL_ANSWERS,
     }
 
 
