@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distill import models
 from distill.randomness import stream
+from distill.train import device_of
 from distill.usage import UsageError
 
 _SHOWN = 4
@@ -97,7 +98,11 @@ def checked(teacher: nn.Module, *, shape: tuple[int, int, int], num_classes: int
         UsageError: its answers have another shape, are not finite, change from one call to the next, or depend on the other
             images of the batch, which would void the guarantee about one answer.
     """
-    device = next(iter([*teacher.parameters(), *teacher.buffers()]), torch.empty(0)).device
+    if odd := [name for name, value in teacher.state_dict().items() if not isinstance(value, Tensor)]:
+        raise UsageError(
+            f"Expected a teacher whose state is made of tensors, which can be kept, got {_few(odd)}."
+        )
+    device = device_of(teacher)
     images = torch.rand((_PROBES, *shape), generator=stream(seed, "teacher probes")).to(device)
     try:
         together = teacher(images)

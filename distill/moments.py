@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distill.exact_gaussian import rounded_normals
 from distill.models import FeatureMoments
-from distill.train import Phase, pixels
+from distill.train import Phase, device_of, pixels
 from labeldp.release.randomness import Source
 
 DEVIATION_BITS = 24
@@ -94,7 +94,7 @@ def _vectors(
     teacher: nn.Module, layers: list[FeatureMoments], images: Tensor | np.ndarray, phase: Phase
 ) -> npt.NDArray[np.float64]:
     """Returns (n, m) float64, one record at a time: in a batch, the last bits of one may depend on the others."""
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     seen: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.config import PrivateTraining
-from distill.train import Phase, follow, pixels
+from distill.train import Phase, device_of, follow, pixels
 from labeldp.release.randomness import Source
 
 _REPORT_EVERY = 20
@@ -49,7 +49,7 @@ def train_privately(
     )  # here: it takes seconds to import, and only a private teacher needs it
     from opacus.optimizers import DPOptimizer
 
-    device = next(network.parameters()).device
+    device = device_of(network)
     images, labels = torch.as_tensor(images).to(device), torch.as_tensor(labels).long().to(device)
     average = copy.deepcopy(network)
     watched = GradSampleModule(network, loss_reduction="sum")

@@ -19,7 +19,14 @@ from distill.progress import RunProgress
 from distill.ranks import help_unless_first, led_by_the_first
 from distill.report import Report, write_report
 from distill.reuse import take_over
-from distill.run_directory import read_answers, read_pool, read_teacher, write_private, write_release
+from distill.run_directory import (
+    read_answers,
+    read_pool,
+    read_teacher,
+    write_clean_student,
+    write_private,
+    write_release,
+)
 from distill.student import final_student, resolved_device, train_student
 from distill.teacher import HeldTeacher, answers, obtain_teacher
 from distill.train import one_hot, predict, train
@@ -84,11 +91,13 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
         take_over(config.pool, private)
-        teacher, pool = read_teacher(private, config, dataset), read_pool(private)
-        secret = read_answers(private)
+        teacher = read_teacher(private, config, dataset)
     else:
-        teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=saved)
-        secret = answers(teacher.network, pool.images)
+        teacher, made = teacher_and_pool(config, dataset, progress=progress, saved=saved)
+        write_private(
+            private, teacher=teacher, pool=made, answers=lambda: answers(teacher.network, made.images)
+        )
+    pool, secret = read_pool(private), read_answers(private)
 
     # the barrier: each answer is read once, by the mechanism of its stage
     released = noisy_answers(
@@ -112,7 +121,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         progress=progress,
         saved=saved,
     )
-    write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
+    write_clean_student(private, clean)
     models: dict[str, nn.Module] = {
         "teacher": teacher.network,
         "clean_student": clean,
