@@ -13,10 +13,11 @@ from distill import data
 from distill.checkpoint import Saved, SavedRun
 from distill.claim import CHECKPOINTS, PRIVATE, Claim, resumed, started
 from distill.config import Config
+from distill.feasible import refuse_too_few
 from distill.noisy_answers import noisy_answers
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
-from distill.ranks import help_unless_first, led_by_the_first
+from distill.ranks import help_unless_first, led_by_the_first, processes
 from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import (
@@ -87,6 +88,8 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         dataset = data.load(config.data)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
+
+    refuse_too_few(config, num_classes=dataset.num_classes, processes=processes())
 
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:

@@ -66,10 +66,13 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
 
 
 def pool_samples(images: list[np.ndarray]) -> str:
-    """Images of the pool (n, C, H, W), one column for each of the first classes."""
-    images = images[:MOST_COLUMNS]
+    """Images of the pool (n, C, H, W), one column for each class; of many classes, for the first ones that have images."""
+    classes = [c for c, stack in enumerate(images) if len(images) <= MOST_COLUMNS or len(stack)][
+        :MOST_COLUMNS
+    ]
+    images = [images[c] for c in classes]
     rows = max(map(len, images))
-    channels, height, width = next((column.shape[1:] for column in images if len(column)), (1, 1, 1))
+    channels, height, width = next(column.shape[1:] for column in images if len(column))
     size = (rows * (height + 1), len(images) * (width + 1), 4)
     sheet = np.full(size, 128, dtype=np.uint8)  # half clear between images, on light and dark pages
     for column, stack in enumerate(images):
@@ -81,9 +84,7 @@ def pool_samples(images: list[np.ndarray]) -> str:
         across = min(WIDE, LARGEST_IMAGE * len(images))
         figure, axes = _figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.2)
         axes.imshow(sheet, interpolation="none")
-        axes.set_xticks(
-            [(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in range(len(images))]
-        )
+        axes.set_xticks([(c + 0.5) * (width + 1) - 1 for c in range(len(images))], [str(c) for c in classes])
         axes.xaxis.tick_top()
         _bare(axes)
         axes.set_yticks([])
