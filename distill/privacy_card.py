@@ -46,7 +46,7 @@ NOT_COVERED = (
     "no guarantee of its own; exact duplicates are asked once",
     "several releases: further runs with one teacher and pool that are published add up, for each answer and for each record",
     "the time that a run takes, its memory and files outside this directory",
-    "private/, report.html, report.json and metrics.jsonl of the run: they hold un-noised functions of the answers and must not be published",
+    "private/, report.html, report.json and metrics.jsonl of the run, and what it printed: they hold un-noised functions of the answers and must not be published",
 )
 
 
