@@ -120,7 +120,7 @@ def private_teacher(
             phase=phase,
         )
     if settings.moment_noise:
-        with progress.phase("moments", total=len(dataset.train_images)) as phase:
+        with progress.phase("moments", total=100) as phase:  # per cent
             release_moments(
                 network,
                 dataset.train_images,
