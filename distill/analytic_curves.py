@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ MECHANISMS: dict[str, Callable[[float, int], labeldp.Mechanism]] = {
 Row = dict[str, Any]
 
 
-def curves(epsilons: tuple[float, ...], num_classes: int, *, seed: int = 0) -> list[Row]:
+def curves(
+    epsilons: tuple[float, ...], num_classes: int, *, priors: Mapping[str, float] = PRIORS, seed: int = 0
+) -> list[Row]:
     """What each mechanism tells of a label whose prior is known, and what it takes to count classes with it.
 
     Each row holds, for one mechanism, prior and epsilon: `right`, the probability that the likeliest class given the answer is the
@@ -47,12 +49,13 @@ def curves(epsilons: tuple[float, ...], num_classes: int, *, seed: int = 0) -> l
     Args:
         epsilons: of one label.
         num_classes: K >= 2.
+        priors: concentrations of the laws of an item's prior, by name.
         seed: of the simulation.
     """
     rows: list[Row] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", labeldp.PrivacyWarning)  # simulated labels need no secret noise
-        for number, (known, concentration) in enumerate(PRIORS.items()):
+        for number, (known, concentration) in enumerate(priors.items()):
             rng = np.random.default_rng([seed, number])
             prior = _prior(rng, concentration, num_classes)
             labels = (prior.cumsum(axis=1) > rng.random((DRAWS, 1))).argmax(axis=1)

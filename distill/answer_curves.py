@@ -71,11 +71,12 @@ class AnswerSweep:
     def run_cell(self, cell: Row) -> Row:
         """Runs one cell, and returns it with the accuracy on the test images and its time."""
         torch.set_num_threads(1)  # one process for each core
-        start, base = time.perf_counter(), self._base(cell["seed"])
+        start, seed = time.perf_counter(), cell["seed"]
+        base = finished_run(self._config(CLEAN, max(self.epsilons), seed=seed), self.folder, f"seed-{seed}")
         ceiling = json.loads((base / "report.json").read_text(encoding="utf-8"))
         score = ceiling["accuracy"]["clean_student"]
         if cell["method"] != CLEAN:
-            config = self._config(cell["method"], cell["epsilon"], seed=cell["seed"])
+            config = self._config(cell["method"], cell["epsilon"], seed=seed)
             pool = replace(config.pool, from_run=str(base))
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 report = recipe.run(replace(config, pool=pool), Path(folder) / "run", quiet=True)
@@ -96,13 +97,20 @@ class AnswerSweep:
             raise UsageError(str(error)) from None
         return replace(self.config, privacy=privacy, seed=seed)
 
-    def _base(self, seed: int) -> Path:
-        """The run of the ceiling, whose teacher and pool serve all runs of a seed; made if it is not there, by one process."""
-        folder = self.folder / f"seed-{seed}"
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / f"seed-{seed}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "report.json").is_file():
-                shutil.rmtree(folder, ignore_errors=True)
-                recipe.run(self._config(CLEAN, max(self.epsilons), seed=seed), folder, quiet=True)
-        return folder
+
+def finished_run(config: Config, folder: Path, name: str) -> Path:
+    """A run whose teacher and pool serve several cells; made if it is not there, by one process.
+
+    Args:
+        config: of the run.
+        folder: keeps such runs; private.
+        name: of the run in it.
+    """
+    run = folder / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (run / "report.json").is_file():
+            shutil.rmtree(run, ignore_errors=True)
+            recipe.run(config, run, quiet=True)
+    return run

@@ -44,7 +44,7 @@ def label_scheme(name: Stages, *, epsilon: float, num_classes: int) -> LabelSche
     - "rr", "subset": randomized response or subset selection on the whole pool.
     - "partition": subset selection on half the pool; on the other half the number of a block of classes, the classes of each image
       being split anew into blocks that the student finds equally likely, ties at random.
-    - "clean": the answers themselves, for the ceiling; private to nobody.
+    - "clean": the answers themselves: for the ceiling, or of a teacher that is private itself; no answer is protected.
 
     All but "seed" learn from all stages by likelihood.
     """
@@ -70,6 +70,10 @@ def label_scheme(name: Stages, *, epsilon: float, num_classes: int) -> LabelSche
             assert_never(name)
 
 
+UNPROTECTED = accounting.ApproximateDP(epsilon=0.0, delta=1.0)
+"""What an answer without noise gives away: everything."""
+
+
 @dataclass(frozen=True)
 class NoNoise:
     """Answers with the label itself. It protects nothing, so it is no mechanism of `labeldp` and cannot pass its barrier."""
@@ -82,10 +86,25 @@ class NoNoise:
 
 
 def without_noise(answers: np.ndarray, items: np.ndarray, *, num_classes: int) -> StagedLabels:
-    """The answers to the items in the shape of released ones, for a student that shows the ceiling.
+    """The answers to the items in the shape of released ones.
 
-    Privacy: none. Its event is one that everybody can undo, so no accountant promises anything about it or lets it be released.
+    Privacy: none. Its event is one that everybody can undo, so no accountant promises anything about it or lets it be released; only
+    who holds a teacher's certificate may put something else in its place, see `event_of`.
     """
-    event = accounting.Seeded(accounting.ApproximateDP(epsilon=0.0, delta=1.0))
+    event = accounting.Seeded(UNPROTECTED)
     labels = NoisyLabels(NoNoise(num_classes), answers[items], Plan(len(items)), event)  # pyright: ignore[reportArgumentType]
     return StagedLabels((items,), (labels,))
+
+
+def event_of(released: StagedLabels, *, stages: Stages, certified: bool) -> accounting.Event:
+    """What the release did to the answers, for the transcript of a run.
+
+    Args:
+        released: the answers, noisy or not.
+        stages: the name of the label stages.
+        certified: whether the teacher carries a certificate about its training records.
+
+    Privacy: no answer without noise is protected. Where the teacher is certified, what its answers show of a training record is
+        post-processing of the teacher, whose certificate covers it, so that they do not forbid a release.
+    """
+    return UNPROTECTED if stages == "clean" and certified else released.event

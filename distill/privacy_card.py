@@ -71,12 +71,13 @@ def privacy_statement(
     delta = certificate.get("delta", DELTA) if certificate else DELTA
     record = accounting.guarantee(transcript, unit="record", delta=delta)
     composed = accounting.composed_if_independent(transcript, delta=delta)
-    obstacle = CLEAN if config.privacy.stages == "clean" else None if answer.releasable else SEEDED
+    clean = config.privacy.stages == "clean"
+    obstacle = _obstacle(transcript, answer, record, clean=clean)
+    if clean:
+        answer, composed = (_void(g, CLEAN, releasable=obstacle is None) for g in (answer, composed))
     if obstacle == CLEAN:
-        answer, record, composed = (_void(g.unit, g.delta, CLEAN) for g in (answer, record, composed))
-    by_certificate = (
-        record.why == CERTIFIED
-    )  # the road taken: composing all answers may lead to a smaller epsilon
+        record = _void(record, CLEAN, releasable=False)
+    by_certificate = record.why == CERTIFIED  # or composing all answers led to a smaller epsilon
     num_classes = released.parts[0].mechanism.num_classes
     return {
         "releasable": obstacle is None,
@@ -84,18 +85,22 @@ def privacy_statement(
         "guarantees": [answer.to_dict(), record.to_dict()],
         "explained": [answer.explain(num_classes=num_classes), record.explain()],
         "answers": len(released),
-        "epsilon_per_answer": None if obstacle == CLEAN else config.privacy.epsilon,
+        "epsilon_per_answer": None if clean else config.privacy.epsilon,
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
         "adjacency": ADJACENCY
         | ({"record": certificate["adjacency"]} if certificate and by_certificate else {}),
-        "composition": {} if obstacle == CLEAN else _composition(by_certificate, len(released.parts)),
+        "composition": {}
+        if obstacle == CLEAN
+        else _composition(by_certificate, len(released.parts), clean=clean),
         "randomness": config.privacy.source,
         "sources_of_randomness": _randomness(config, certificate),
         "pool": transcript.pool,
         "pool_sources": pool_sources(pool),
         "teacher": dict(certificate) if certificate else None,
-        "plain_words": _words(config.privacy.epsilon, len(released), record, composed, obstacle),
+        "plain_words": _words(
+            None if clean else config.privacy.epsilon, len(released), record, composed, obstacle
+        ),
         "composed_if_the_pool_were_independent": composed.to_dict(),
         "not_covered": _not_covered(transcript, certificate),
         "software": f"labeldp {__version__}",
@@ -108,8 +113,21 @@ def pool_sources(pool: Pool) -> dict[str, int]:
     return {name: count for name, count in zip(pool.sources, counts, strict=True) if count}
 
 
+def _obstacle(
+    transcript: accounting.Transcript,
+    answer: accounting.Guarantee,
+    record: accounting.Guarantee,
+    *,
+    clean: bool,
+) -> str | None:
+    """Why nothing may leave, if so. Answers without noise may where the certificate of the teacher covers all that is made with it."""
+    if clean and not (transcript.teacher is not None and record.holds):
+        return CLEAN
+    return None if answer.releasable else SEEDED
+
+
 def _words(
-    epsilon: float,
+    epsilon: float | None,
     num_answers: int,
     record: accounting.Guarantee,
     composed: accounting.Guarantee,
@@ -118,6 +136,12 @@ def _words(
     """What must always stand beside an epsilon per answer."""
     if obstacle is not None:
         return f"Nothing is promised to anybody, because {obstacle}. {num_answers:,} answers were used."
+    if epsilon is None:
+        return (
+            f"{num_answers:,} answers of the teacher were used without noise: nothing is promised about a single answer. The teacher is "
+            f"private itself, and for one training record there is its guarantee: {_at(record)}. Further students of this same teacher add "
+            f"nothing to that; another teacher of the same records, such as that of a run with the same seed, adds its own epsilon."
+        )
     if record.holds:
         about_records = f"For one training record there is a guarantee of its own: {_at(record)}."
     else:
@@ -157,8 +181,8 @@ def privacy_card(privacy: dict[str, Any]) -> str:
     return f"{stamp}# Privacy of this release\n\n{privacy['plain_words']}\n\n{body}\nMade with {privacy['software']}.\n"
 
 
-def _void(unit: accounting.Unit, delta: float, why: str) -> accounting.Guarantee:
-    return accounting.Guarantee(unit, False, math.inf, delta, why, releasable=False)
+def _void(guarantee: accounting.Guarantee, why: str, *, releasable: bool) -> accounting.Guarantee:
+    return accounting.Guarantee(guarantee.unit, False, math.inf, guarantee.delta, why, releasable=releasable)
 
 
 def _at(guarantee: accounting.Guarantee) -> str:
@@ -181,7 +205,9 @@ def _mechanism_line(each: dict[str, Any]) -> str:
     return f"stage {each['stage']}: {each['name']} ({parameters}), {each['answers']:,} answers"
 
 
-def _composition(by_certificate: bool, num_stages: int) -> dict[str, str]:
+def _composition(by_certificate: bool, num_stages: int, *, clean: bool) -> dict[str, str]:
+    if clean:
+        return {"record": TEACHER_ALONE}
     return {
         "answer": ONE_USE if num_stages == 1 else f"{ONE_USE} {STAGES}",
         "record": TEACHER_ALONE if by_certificate else ALL_ANSWERS,

@@ -22,6 +22,7 @@ from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import (
     read_answers,
+    read_clean_student,
     read_pool,
     read_teacher,
     write_clean_student,
@@ -93,7 +94,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
 
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
-        take_over(config.pool, private)
+        take_over(config, private)
         teacher = read_teacher(private, config, dataset)
     else:
         teacher, made = teacher_and_pool(config, dataset, progress=progress, saved=saved)
@@ -116,7 +117,8 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
 
     # diagnostics, for the data holder alone: a student of the answers themselves
-    clean = train_student(
+    clean = student if config.privacy.stages == "clean" else read_clean_student(private, config, dataset)
+    clean = clean or train_student(
         config,
         pool.images,
         one_hot(secret, dataset.num_classes),

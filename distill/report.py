@@ -207,9 +207,10 @@ def summary(report: Report) -> list[str]:
 
 
 def names(values: dict[str, Any]) -> dict[str, str]:
-    """What the models of a run are called; a student of clean answers is not called private."""
-    clean = values["privacy"]["stages"] == "clean"
-    return NAMES | ({"private_student": "student, not private"} if clean else {})
+    """What the models of a run are called; a student of clean answers is not called private, unless its teacher is."""
+    privacy = values["privacy"]
+    exposed = privacy["stages"] == "clean" and not privacy["releasable"]
+    return NAMES | ({"private_student": "student, not private"} if exposed else {})
 
 
 def summary_lines(values: dict[str, Any], folder: Path, *, page: Path | None = None) -> list[str]:

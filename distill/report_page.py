@@ -98,6 +98,9 @@ def epsilon_in_words(values: dict[str, Any]) -> str:
     """What stands beside the name of the data: epsilon with its unit, or that nothing is private here."""
     privacy = values["privacy"]
     if privacy["stages"] == "clean":
+        (record,) = (g for g in values["guarantees"] if g["unit"] == "record")
+        if privacy["releasable"]:
+            return f"epsilon {accounting.rounded_up(record['epsilon'])} per record, clean answers"
         return "clean answers, not private"
     return f"epsilon {accounting.rounded_up(privacy['epsilon_per_answer'])} per answer"
 

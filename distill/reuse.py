@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 import accounting
-from distill.config import Config, Pool
+from distill.config import Config
 from distill.config_file import known_keys, load_config
 from distill.durable import OWNER_ONLY, replacing, write_text
 from distill.usage import UsageError
@@ -20,6 +20,7 @@ from distill.usage import UsageError
 MADE_BY = ("data", "teacher", "generator", "pool")
 """Sections that say how a teacher and a pool came about."""
 EARLIER = "earlier_releases.json"
+CLEAN_STUDENT = "private/clean_student.safetensors"
 NEEDED = ("private/teacher.safetensors", "private/pool.safetensors", "private/answers.safetensors")
 
 
@@ -57,15 +58,18 @@ def _refuse_contradictions(asked: Config, given: Config, folder: Path) -> None:
         )
 
 
-def take_over(pool: Pool, private: Path) -> None:
+def take_over(config: Config, private: Path) -> None:
     """Puts the other run's teacher, pool and answers into this run's private directory, which then needs the other no more.
 
-    Files of a run are replaced, never written into, so that a second name for the same file is as good as a copy.
+    Its student of the answers themselves comes with them, if one would be trained here in the same way. Files of a run are replaced,
+    never written into, so that a second name for the same file is as good as a copy.
     """
-    other = Path(pool.from_run)
-    for name in NEEDED:
+    other = Path(config.pool.from_run)
+    theirs = load_config(other / "config.toml")
+    same_student = (config.student, config.seed) == (theirs.student, theirs.seed)
+    for name in (*NEEDED, *([CLEAN_STUDENT] if same_student else [])):
         target = private / Path(name).name
-        if not target.exists():
+        if not target.exists() and (other / name).exists():
             with replacing(target) as draft:
                 draft.unlink()
                 try:

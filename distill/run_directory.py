@@ -18,6 +18,7 @@ from distill.claim import PRIVATE
 from distill.config import Config
 from distill.data import Dataset
 from distill.durable import SHARED, write_text
+from distill.label_schemes import event_of
 from distill.pool import Pool, from_tensors, to_tensors
 from distill.privacy_card import privacy_card, privacy_statement
 from distill.reuse import earlier_releases, with_earlier_releases
@@ -52,8 +53,9 @@ def write_private(
 
 
 def write_clean_student(folder: Path, student: nn.Module) -> None:
-    """Writes the student of the answers themselves, readable by its owner only."""
-    write_tensors(folder / CLEAN_STUDENT, student.state_dict())
+    """Writes the student of the answers themselves, readable by its owner only; what another run gave is not written again."""
+    if not (folder / CLEAN_STUDENT).exists():
+        write_tensors(folder / CLEAN_STUDENT, student.state_dict())
 
 
 def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
@@ -63,6 +65,21 @@ def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
     network.load_state_dict(weights, assign=True)  # an expanded buffer cannot be written to
     certificate = description["certificate"] and Certificate.from_dict(description["certificate"])
     return HeldTeacher(network.to(resolved_device(config.device)).eval(), certificate)
+
+
+def read_clean_student(folder: Path, config: Config, dataset: Dataset) -> nn.Module | None:
+    """The student of the answers themselves that another run has trained already, if there is one."""
+    if not (folder / CLEAN_STUDENT).is_file():
+        return None
+    weights, _ = read_tensors(folder / CLEAN_STUDENT)
+    model = models.build(
+        config.student.model,
+        shape=dataset.shape,
+        num_classes=dataset.num_classes,
+        generator=torch.Generator(),
+    )
+    model.load_state_dict(weights)
+    return model.to(resolved_device(config.device)).eval()
 
 
 def read_pool(folder: Path) -> Pool:
@@ -89,7 +106,8 @@ def write_release(
     """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
 
     Everything in release/ is a function of the pool, the noisy labels and the public configuration; no true answer, and no accuracy
-    measured on private data, comes near it. The student of clean answers is none of that: it stays private.
+    measured on private data, comes near it. The student of clean answers is none of that: it stays private, unless the teacher's own
+    certificate covers all that is made with the teacher.
     """
     release = folder / "release"
     release.mkdir(exist_ok=True)
@@ -100,7 +118,7 @@ def write_release(
     }
     provenance = "made with the teacher" if pool.made_with_teacher else "independent"
     transcript = accounting.Transcript(
-        [released.event],
+        [event_of(released, stages=config.privacy.stages, certified=certificate is not None)],
         about="teacher",
         teacher=certificate.event if certificate else None,
         pool=provenance,
@@ -111,7 +129,7 @@ def write_release(
         transcript,
         earlier_releases(folder / PRIVATE),
     )
-    if config.privacy.stages == "clean":
+    if config.privacy.stages == "clean" and not privacy["releasable"]:
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
     else:
         write_tensors(release / STUDENT, student.state_dict(), description, mode=SHARED)

@@ -98,6 +98,19 @@ def final_student(
         epsilon=config.privacy.epsilon,
         num_classes=released.parts[0].mechanism.num_classes,
     )
+    return student_of(config, scheme, images, released, progress=progress, saved=saved)
+
+
+def student_of(
+    config: Config,
+    scheme: LabelScheme,
+    images: Tensor,
+    released: StagedLabels,
+    *,
+    progress: Progress,
+    saved: Saved = UNSAVED,
+) -> nn.Module:
+    """The student of noisy labels, by the loss and from the stages that a scheme names."""
     used = slice(None) if scheme.learns_from == "all" else slice(-1, None)
     items = np.concatenate(released.items[used])
     likelihood = torch.cat([targets(part, scheme.loss) for part in released.parts[used]])

@@ -162,7 +162,9 @@ def train(
 
 
 def _layout(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    """How images lie in memory: convolutions in bfloat16 are up to twice as fast with channels last, those in float32 are not."""
+    halved = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())
+    return torch.channels_last if halved else torch.contiguous_format
 
 
 def _laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:

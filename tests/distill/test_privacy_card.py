@@ -27,7 +27,15 @@ CERTIFICATE = {
 }
 
 
-def statement(*, source=None, made_with_teacher=True, certificate=None, clean=False, **privacy):
+def statement(
+    *,
+    source=None,
+    made_with_teacher=True,
+    certificate=None,
+    clean=False,
+    seeded_teacher=False,
+    **privacy,
+):
     """The statement of a small release in the stages of the seed's scheme."""
     config = configuration({"privacy": {"stages": "seed", "source": source or "system", **privacy}})
     stages = [
@@ -41,10 +49,11 @@ def statement(*, source=None, made_with_teacher=True, certificate=None, clean=Fa
         seed=0,
         source=labeldp.SeededSource(0) if source == "seeded" else None,
     )
+    event = accounting.ApproximateDP(3.0, 1e-6)
     transcript = accounting.Transcript(
         [released.event],
         about="teacher",
-        teacher=accounting.ApproximateDP(3.0, 1e-6) if certificate else None,
+        teacher=(accounting.Seeded(event) if seeded_teacher else event) if certificate else None,
         pool="made with the teacher" if made_with_teacher else "independent",
     )
     images = torch.zeros(NUM_ITEMS, 1, 2, 2, dtype=torch.uint8)
@@ -151,6 +160,23 @@ def test_the_card_explains_the_road_that_was_taken() -> None:
         assert other not in card
     assert "any number of answers may change" in composed["adjacency"]["record"]
     assert certified["adjacency"]["record"] == CERTIFICATE["adjacency"]
+
+
+def test_answers_without_noise_are_covered_by_a_certificate_as_far_as_records_go() -> None:
+    privacy = statement(certificate=CERTIFICATE, clean=True)
+    answer, record = privacy["guarantees"]
+    assert (answer["holds"], record["holds"], record["epsilon"]) == (False, True, 3.0)
+    assert privacy["releasable"]
+    assert privacy["composition"].keys() == {"record"}
+    card = privacy_card(privacy)
+    assert "Epsilon 1 " not in card
+    assert "**No guarantee per answer.**" in card
+    assert "used without noise: nothing is promised about a single answer" in card
+    # the twin: a teacher whose own noise is from a seed covers nothing
+    seeded = statement(certificate=CERTIFICATE, clean=True, seeded_teacher=True)
+    assert not seeded["releasable"]
+    assert not any(g["holds"] or g["releasable"] for g in seeded["guarantees"])
+    assert privacy_card(seeded).startswith("**NOT FOR RELEASE: the answers were not randomized")
 
 
 def test_a_pool_made_without_the_teacher_is_covered() -> None:

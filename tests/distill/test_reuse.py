@@ -41,9 +41,29 @@ def test_teacher_and_pool_are_taken_over(tiny_run, second_run) -> None:
         assert first.read_bytes() == second.read_bytes()
         assert stat.S_IMODE(second.stat().st_mode) == 0o600
     assert second_run.accuracy["teacher"] == tiny_run.accuracy["teacher"]
-    assert set(second_run.seconds) == {"private student", "clean-label student", "all"}
+    assert set(second_run.seconds) == {"private student", "all"}
     assert (second_run.pool.bank >= 0).any()
     assert second_run.to_dict()["rows_per_bank_image"] == tiny_run.to_dict()["rows_per_bank_image"]
+
+
+def test_the_student_of_clean_answers_is_taken_over_where_it_would_be_the_same(
+    tiny_run, second_run, tmp_path
+) -> None:
+    name = "private/clean_student.safetensors"
+    assert (second_run.folder / name).read_bytes() == (tiny_run.folder / name).read_bytes()
+    assert second_run.accuracy["clean_student"] == tiny_run.accuracy["clean_student"]
+    # the twin: another student, or another seed of its weights, is trained anew
+    for change in ({"student": msgspec.structs.replace(second_run.config.student, epochs=1)}, {"seed": 1}):
+        config = msgspec.structs.replace(reusing(tiny_run.folder, stages="rr"), **change)
+        other = run(config, tmp_path / "-".join(change), quiet=True)
+        assert "clean-label student" in other.seconds
+        assert (other.folder / name).read_bytes() != (tiny_run.folder / name).read_bytes()
+
+
+def test_clean_answers_have_one_student(tiny_run, tmp_path) -> None:
+    report = run(reusing(tiny_run.folder, stages="clean"), tmp_path / "run", quiet=True)
+    assert "clean-label student" not in report.seconds
+    assert report.accuracy["clean_student"] == report.accuracy["private_student"]
 
 
 def test_the_configuration_says_how_they_were_made(tiny_run, second_run) -> None:
