@@ -3,8 +3,9 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 import accounting
@@ -14,10 +15,49 @@ from distill.config import PrivateTraining
 from distill.usage import UsageError
 
 ADJACENCY = "add or remove one record"
+_TOLERANCE = 1e-4
+"""Relative, for an epsilon that was rounded when it was written."""
 NOT_COVERED = (
     "Gradients, clipping and their noise are computed in floating point (Opacus clips, Gaussian noise is drawn by Box and Muller's "
     "method from an AES keystream keyed by the operating system): the account is of real arithmetic."
 )
+
+
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+Epsilon = Annotated[float, msgspec.Meta(ge=0)]
+Delta = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+class _Epsilons(msgspec.Struct, forbid_unknown_fields=True):
+    lower: Epsilon
+    upper: Epsilon
+
+
+class _Opacus(msgspec.Struct, forbid_unknown_fields=True):
+    rdp: Epsilon | None = None
+    prv: Epsilon | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """All that a certificate may say: the whole of it is published with a release, so what is not named here has no place in it."""
+
+    type: Text = ""
+    adjacency: Text = "as its author states"
+    event: dict[str, Any] | None = None
+    epsilon: Epsilon | _Epsilons | None = None
+    delta: Delta | msgspec.UnsetType = msgspec.UNSET
+    author: Text | None = None
+    accountant: Text | None = None
+    opacus: _Opacus | None = None
+    steps: int | None = None
+    sampling_probability: float | None = None
+    sampling: Text | None = None
+    noise_multiplier: float | None = None
+    clip: float | None = None
+    moment_noise_multiplier: float | None = None
+    moment_clip: float | None = None
+    randomness: Text = ""
+    not_covered: Text = ""
 
 
 @dataclass(frozen=True)
@@ -48,18 +88,18 @@ class Certificate:
         """Reads what `to_dict` wrote, or a plain {"epsilon": 3.0, "delta": 1e-5} of somebody else's teacher.
 
         Raises:
-            TypeError, ValueError: it is neither.
+            TypeError, ValueError: it is neither, or says what no certificate may say.
         """
-        rest = {key: value for key, value in data.items() if key not in ("type", "adjacency", "event")}
-        adjacency = data.get("adjacency", "as its author states")
-        if "event" in data:
+        file = msgspec.convert(data, _File, strict=True)
+        facts = {key: value for key, value in data.items() if key not in ("type", "adjacency", "event")}
+        if file.event is not None:
             event = accounting.event_from_dict(data["event"])
-        elif {"epsilon", "delta"} <= data.keys():
-            event = accounting.ApproximateDP(data["epsilon"], data["delta"])
+        elif isinstance(file.epsilon, float) and file.delta is not msgspec.UNSET:
+            event = accounting.ApproximateDP(file.epsilon, file.delta)
         else:
             raise ValueError("Expected an event, or epsilon and delta.")
         accounting.Transcript([], about="teacher", teacher=event)  # refuses what is about labels or answers
-        return Certificate(event, str(adjacency), rest)
+        return Certificate(event, file.adjacency, facts)
 
 
 def read_certificate(path: str) -> Certificate:
@@ -69,15 +109,36 @@ def read_certificate(path: str) -> Certificate:
         UsageError: no such file, or something else is in it.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
         if not isinstance(data, dict):
             raise ValueError(f"Expected a JSON object, got {type(data).__name__}.")
-        return Certificate.from_dict(data)
+        certificate = Certificate.from_dict(data)
+        _refuse_contradictions(certificate)
+        return certificate
     except (OSError, TypeError, ValueError) as error:
         raise UsageError(
             f"Expected in teacher.certificate a JSON file such as release/teacher_certificate.json of a run, or "
             f'{{"epsilon": 3.0, "delta": 1e-5}}; {path}: {error}'
         ) from error
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"Expected finite numbers, got {text}.")
+
+
+def _refuse_contradictions(certificate: Certificate) -> None:
+    """Computes epsilon from the event, which decides, and refuses a file that states a smaller one beside it."""
+    stated, delta = certificate.facts.get("epsilon"), certificate.facts.get("delta", 0.0)
+    if stated is None:
+        return
+    event = certificate.event.event if isinstance(certificate.event, accounting.Seeded) else certificate.event
+    transcript = accounting.Transcript([], about="teacher", teacher=event)
+    computed = accounting.guarantee(transcript, unit="record", delta=delta).epsilon
+    upper = stated["upper"] if isinstance(stated, dict) else stated
+    if not computed * (1 - _TOLERANCE) <= upper:
+        raise ValueError(
+            f"Expected the stated epsilon to be that of the event at delta {delta}, {accounting.rounded_up(computed)}, got {upper}."
+        )
 
 
 def private_event(settings: PrivateTraining, noise_multiplier: float) -> accounting.Event:

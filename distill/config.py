@@ -4,6 +4,7 @@ The defaults are the digits demo. Reading files and overriding values belong to 
 """
 
 import math
+import re
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
@@ -42,11 +43,14 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             test/CLASS/, or with labels.csv.
         classes: of "folder", the public class names in order, with commas between them; empty takes the names of the
             directories in train/.
+        shape: of "folder", "CHANNELSxHEIGHTxWIDTH", such as "1x28x28" or "3x64x64": each image is brought to it. Empty takes the
+            shape of the images, which is a function of all of them.
     """
 
     name: str = "digits"
     directory: str = ""
     classes: str = ""
+    shape: str = ""
 
     def __post_init__(self) -> None:
         from distill.data import IMAGES  # here: data sets are named where they are made
@@ -69,6 +73,21 @@ class Data(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         _require(
             folder or self.classes == "", "data.classes", "given with the data set folder alone", self.classes
         )
+        _require(folder or self.shape == "", "data.shape", "given with the data set folder alone", self.shape)
+        _require(
+            self.shape == "" or re.fullmatch(r"[13](x[1-9]\d{0,3}){2}", self.shape) is not None,
+            "data.shape",
+            "CHANNELSxHEIGHTxWIDTH with 1 or 3 channels, such as 1x28x28",
+            self.shape,
+        )
+
+    @property
+    def declared_shape(self) -> tuple[int, int, int] | None:
+        """The (channels, height, width) that every image is brought to; None where the images decide."""
+        if not self.shape:
+            return None
+        channels, height, width = map(int, self.shape.split("x"))
+        return channels, height, width
 
 
 class PrivateTraining(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -349,6 +368,7 @@ class Config(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", "at least 0 and below 2^63", self.seed)
+        self._check_that_records_decide_no_shape()
         pool = self.pool
         share = pool.trajectory / sum(pool.weights.values())
         wanted = math.ceil(share * pool.size)
@@ -356,4 +376,15 @@ class Config(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"Expected the generator to keep the {wanted} trajectory images of the pool, got "
                 f"{self.generator.kept}: raise generator.steps, or pool.pixel_noise above 0."
+            )
+
+    def _check_that_records_decide_no_shape(self) -> None:
+        """A released student shows the shape of its images and the number of classes: no training record may decide them."""
+        independent = not (self.pool.trajectory or self.pool.refined)
+        promised = self.teacher.kind == "private" or self.teacher.certificate != "" or independent
+        if self.data.name == "folder" and promised and not (self.data.shape and self.data.classes):
+            raise ValueError(
+                "Expected data.shape and data.classes to be declared where a training record of a folder may have a guarantee (a "
+                "private teacher, a certificate, or a pool made without the teacher): taken from the folder, one record could change "
+                "them."
             )

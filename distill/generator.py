@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from distill import config, models, statistics
 from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.randomness import stream
-from distill.train import REPORT_EVERY, Phase, Progress, half_precision, pixels
+from distill.train import REPORT_EVERY, Phase, Progress, device_of, half_precision, pixels
 
 _REFINE_BATCH = 256
 _MOMENTUM = 0.8
@@ -73,7 +73,7 @@ def trajectory(
     kept: list[Tensor] = [] if state is None else state["kept"]
     if checkpoint.step == settings.steps:
         return _joined(kept, shape)
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     streams = {
         "weights": stream(seed, "generator weights"),
         "latents": stream(seed, "generator latents", device),
@@ -209,7 +209,7 @@ def refine(
 
     Privacy: none; and the classes drawn are forgotten, being close to the answers.
     """
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     images = images.to(device)
     classes = torch.randint(num_classes, (len(images),), generator=generator).to(device)
     with discriminator(teacher) as look:

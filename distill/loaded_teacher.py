@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distill import models
 from distill.randomness import stream
+from distill.train import device_of, predict_batch
 from distill.usage import UsageError
 
 _SHOWN = 4
@@ -91,31 +92,36 @@ def from_module(text: str) -> nn.Module:
 def checked(teacher: nn.Module, *, shape: tuple[int, int, int], num_classes: int, seed: int) -> nn.Module:
     """Returns the teacher if it answers as one must: logits (n, K), each row a function of its own image alone.
 
-    Asked about a few images of public noise: all at once, twice, and one by one.
+    Asked about images of public noise: a whole batch, as large as those of the pool, twice, and a few of it one by one.
 
     Raises:
         UsageError: its answers have another shape, are not finite, change from one call to the next, or depend on the other
             images of the batch, which would void the guarantee about one answer.
     """
-    device = next(iter([*teacher.parameters(), *teacher.buffers()]), torch.empty(0)).device
-    images = torch.rand((_PROBES, *shape), generator=stream(seed, "teacher probes")).to(device)
+    if odd := [name for name, value in teacher.state_dict().items() if not isinstance(value, Tensor)]:
+        raise UsageError(
+            f"Expected a teacher whose state is made of tensors, which can be kept, got {_few(odd)}."
+        )
+    device = device_of(teacher)
+    size = predict_batch(device)
+    images = torch.rand((size, *shape), generator=stream(seed, "teacher probes")).to(device)
     try:
         together = teacher(images)
     except Exception as error:
         raise UsageError(
-            f"Expected a teacher of images {(_PROBES, *shape)}, floats in [0, 1]; it fails with {error}"
+            f"Expected a teacher of images {(size, *shape)}, floats in [0, 1]; it fails with {error}"
         ) from error
-    if not isinstance(together, Tensor) or together.shape != (_PROBES, num_classes):
+    if not isinstance(together, Tensor) or together.shape != (size, num_classes):
         got = tuple(together.shape) if isinstance(together, Tensor) else type(together).__name__
-        raise UsageError(f"Expected the teacher to return logits {(_PROBES, num_classes)}, got {got}.")
+        raise UsageError(f"Expected the teacher to return logits {(size, num_classes)}, got {got}.")
     if not bool(together.isfinite().all()):
         raise UsageError("Expected finite logits from the teacher, got others; images are floats in [0, 1].")
     if not _close(teacher(images), together):
         raise UsageError(
             "Expected the same answer to the same image, got two: switch off dropout and other noise."
         )
-    alone = torch.cat([teacher(image) for image in images.split(1)])
-    if not _close(alone, together):
+    alone = torch.cat([teacher(image) for image in images[:_PROBES].split(1)])
+    if not _close(alone, together[:_PROBES]):
         raise UsageError(
             "Expected an answer to depend on its own image alone, but it depends on the others of the batch: "
             "normalise with running statistics, as batch norm does in eval mode."

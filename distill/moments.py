@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distill.exact_gaussian import rounded_normals
 from distill.models import FeatureMoments
-from distill.train import Phase, pixels
+from distill.train import Phase, device_of, pixels_of_records
 from labeldp.release.randomness import Source
 
 DEVIATION_BITS = 24
@@ -41,7 +41,7 @@ def release_moments(
         noise: standard deviation of the noise against `clip`.
         clip: largest norm of one record's vector; a constant chosen without the data.
         source: of the noise.
-        phase: advances by one a record.
+        phase: advances by 100 in all: the number of records is shown nowhere.
 
     Privacy: `accounting.Gaussian(noise)`, add or remove one record, given the teacher. Exactly: a record's vector is computed
     from that record alone, has at most the norm `clip` as integers, and meets exact Gaussian noise.
@@ -68,10 +68,12 @@ def grid_limit(noise: float) -> int:
 def on_grid(vectors: npt.NDArray[np.float64], *, clip: float, limit: int) -> npt.NDArray[np.int64]:
     """Returns the vectors, clipped to the norm `clip`, as integers (n, m) whose norm is at most `limit`.
 
-    A vector is scaled as a whole, its count with it, so that a clipped record only weighs less. Rounding goes towards zero,
-    and the norm is checked in integers.
+    A vector is scaled as a whole, its count with it, so that a clipped record only weighs less; one that is not finite weighs
+    nothing. Rounding goes towards zero, and the norm is checked in integers.
     """
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
+    with np.errstate(over="ignore"):  # an infinite norm scales to 0
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled = vectors * np.minimum(1.0, clip / np.maximum(norms, 1e-300))
     integers = np.trunc(scaled * (limit / clip)).astype(np.int64)
     while (excess := _squares(integers) > limit**2).any():
@@ -94,7 +96,7 @@ def _vectors(
     teacher: nn.Module, layers: list[FeatureMoments], images: Tensor | np.ndarray, phase: Phase
 ) -> npt.NDArray[np.float64]:
     """Returns (n, m) float64, one record at a time: in a batch, the last bits of one may depend on the others."""
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     seen: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -103,12 +105,13 @@ def _vectors(
 
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]
     rows: list[npt.NDArray[np.float64]] = []
+    records = torch.as_tensor(images).split(1) if len(images) else ()
     try:
-        for image in torch.as_tensor(images).split(1):
+        for number, image in enumerate(records, start=1):
             seen.clear()
-            teacher(pixels(image.to(device)))
+            teacher(pixels_of_records(image.to(device)))
             rows.append(np.concatenate([[COUNT], torch.cat(seen).double().cpu().numpy()]))
-            phase.advance(1)
+            phase.advance(100 * number // len(records) - 100 * (number - 1) // len(records))
     finally:
         for hook in hooks:
             hook.remove()

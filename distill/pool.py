@@ -13,7 +13,7 @@ from distill.checkpoint import UNSAVED, Checkpoint, Saved, State
 from distill.generator import trajectory
 from distill.randomness import stream
 from distill.sources import INDEPENDENT, SOURCES, WITH_TEACHER, Draw, Shape, independent, refined, variations
-from distill.train import Phase, Progress
+from distill.train import Phase, Progress, device_of
 
 _ATTEMPTS = 10
 _BLOCK = 4096
@@ -66,7 +66,7 @@ def build_pool(
     if state is not None and checkpoint.step == settings.size:
         return from_tensors(state["pool"], state["made_with_teacher"])
     counts = _counts(settings)
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     growth = _Growth(seed)
     draws: dict[str, Draw] = {
         name: independent(name, settings, shape, growth.stream(f"pool {name}", device))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import accounting
+from accounting.guarantee import CERTIFIED
 from distill.config import Config
 from distill.pool import Pool
 from labeldp import __version__
@@ -51,7 +52,7 @@ NOT_COVERED = (
     "no guarantee of its own; exact duplicates are asked once",
     "several releases: further runs with one teacher and pool that are published add up, for each answer and for each record",
     "the time that a run takes, its memory and files outside this directory",
-    "private/, report.html, report.json and metrics.jsonl of the run: they hold un-noised functions of the answers and must not be published",
+    "private/, report.html, report.json and metrics.jsonl of the run, and what it printed: they hold un-noised functions of the answers and must not be published",
 )
 
 
@@ -82,6 +83,7 @@ def privacy_statement(
         answer, composed = (_void(g, CLEAN, releasable=obstacle is None) for g in (answer, composed))
     if obstacle == CLEAN:
         record = _void(record, CLEAN, releasable=False)
+    by_certificate = record.why == CERTIFIED  # or composing all answers led to a smaller epsilon
     num_classes = released.parts[0].mechanism.num_classes
     return {
         "releasable": obstacle is None,
@@ -92,10 +94,11 @@ def privacy_statement(
         "epsilon_per_answer": None if clean else config.privacy.epsilon,
         "stages": config.privacy.stages,
         "mechanisms": [_mechanism(number, part) for number, part in enumerate(released.parts, start=1)],
-        "adjacency": ADJACENCY | ({"record": certificate["adjacency"]} if certificate else {}),
+        "adjacency": ADJACENCY
+        | ({"record": certificate["adjacency"]} if certificate and by_certificate else {}),
         "composition": {}
         if obstacle == CLEAN
-        else _composition(transcript, len(released.parts), clean=clean),
+        else _composition(by_certificate, len(released.parts), clean=clean),
         "randomness": config.privacy.source,
         "sources_of_randomness": _randomness(config, certificate),
         "pool": transcript.pool,
@@ -211,12 +214,12 @@ def _mechanism_line(each: dict[str, Any]) -> str:
     return f"stage {each['stage']}: {each['name']} ({parameters}), {each['answers']:,} answers"
 
 
-def _composition(transcript: accounting.Transcript, num_stages: int, *, clean: bool) -> dict[str, str]:
+def _composition(by_certificate: bool, num_stages: int, *, clean: bool) -> dict[str, str]:
     if clean:
         return {"record": TEACHER_ALONE}
     return {
         "answer": ONE_USE if num_stages == 1 else f"{ONE_USE} {STAGES}",
-        "record": ALL_ANSWERS if transcript.teacher is None else TEACHER_ALONE,
+        "record": TEACHER_ALONE if by_certificate else ALL_ANSWERS,
     }
 
 

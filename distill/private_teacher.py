@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.config import PrivateTraining
-from distill.train import Phase, follow, pixels
+from distill.train import Phase, device_of, follow, pixels_of_records
 from labeldp.release.randomness import Source
 
 _REPORT_EVERY = 20
@@ -49,7 +49,7 @@ def train_privately(
     )  # here: it takes seconds to import, and only a private teacher needs it
     from opacus.optimizers import DPOptimizer
 
-    device = next(network.parameters()).device
+    device = device_of(network)
     images, labels = torch.as_tensor(images).to(device), torch.as_tensor(labels).long().to(device)
     average = copy.deepcopy(network)
     watched = GradSampleModule(network, loss_reduction="sum")
@@ -67,10 +67,11 @@ def train_privately(
     watched.train()
     for step in range(settings.steps):
         chosen = poisson_sample(len(images), settings.sampling_probability, source).to(device)
-        batch = pixels(images[chosen]).requires_grad_(True)  # or torch warns about Opacus's hooks
+        batch = pixels_of_records(images[chosen]).requires_grad_(True)  # or torch warns about Opacus's hooks
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(watched(batch), labels[chosen], reduction="sum")
         loss.backward()
+        drop_infinite(network)
         optimizer.step()
         if settings.averaging:
             follow(average, network, settings.averaging)
@@ -91,6 +92,14 @@ def poisson_sample(n: int, probability: float, source: Source) -> Tensor:
     words = source.words(n)
     chosen = words < np.uint64(threshold) if threshold < 2**64 else np.ones(n, dtype=bool)
     return torch.from_numpy(np.flatnonzero(chosen))
+
+
+def drop_infinite(network: nn.Module) -> None:
+    """Sets the gradients of a record to zero where one of them is not finite: no clip would bring it back within its norm."""
+    gradients: list[Tensor] = [vars(parameter)["grad_sample"] for parameter in network.parameters()]
+    finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in gradients]).all(dim=0)  # (n,)
+    for each in gradients:
+        each[~finite] = 0
 
 
 def add_noise(network: nn.Module, deviation: float, batch_size: int, source: Source) -> None:

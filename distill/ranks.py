@@ -88,6 +88,11 @@ def several() -> bool:
     return dist.is_initialized()
 
 
+def processes() -> int:
+    """How many processes train along, this one included."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
 def share(batch: Tensor) -> Tensor:
     """This process's part of a batch, which all processes drew alike; parts differ by one item at most."""
     return batch[dist.get_rank() :: dist.get_world_size()] if dist.is_initialized() else batch

@@ -13,10 +13,11 @@ from distill import data
 from distill.checkpoint import Saved, SavedRun
 from distill.claim import CHECKPOINTS, PRIVATE, Claim, resumed, started
 from distill.config import Config
+from distill.feasible import refuse_too_few
 from distill.noisy_answers import noisy_answers
 from distill.pool import Pool, build_pool
 from distill.progress import RunProgress
-from distill.ranks import help_unless_first, led_by_the_first
+from distill.ranks import help_unless_first, led_by_the_first, processes
 from distill.report import Report, write_report
 from distill.reuse import take_over
 from distill.run_directory import (
@@ -24,6 +25,7 @@ from distill.run_directory import (
     read_clean_student,
     read_pool,
     read_teacher,
+    write_clean_student,
     write_private,
     write_release,
 )
@@ -88,14 +90,18 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
 
+    refuse_too_few(config, num_classes=dataset.num_classes, processes=processes())
+
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
         take_over(config, private)
-        teacher, pool = read_teacher(private, config, dataset), read_pool(private)
-        secret = read_answers(private)
+        teacher = read_teacher(private, config, dataset)
     else:
-        teacher, pool = teacher_and_pool(config, dataset, progress=progress, saved=saved)
-        secret = answers(teacher.network, pool.images)
+        teacher, made = teacher_and_pool(config, dataset, progress=progress, saved=saved)
+        write_private(
+            private, teacher=teacher, pool=made, answers=lambda: answers(teacher.network, made.images)
+        )
+    pool, secret = read_pool(private), read_answers(private)
 
     # the barrier: each answer is read once, by the mechanism of its stage
     released = noisy_answers(
@@ -120,7 +126,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         progress=progress,
         saved=saved,
     )
-    write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
+    write_clean_student(private, clean)
     models: dict[str, nn.Module] = {
         "teacher": teacher.network,
         "clean_student": clean,

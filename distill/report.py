@@ -233,7 +233,8 @@ def names(values: dict[str, Any]) -> dict[str, str]:
 
 def summary_lines(values: dict[str, Any], folder: Path, *, page: Path | None = None) -> list[str]:
     """The lines a person reads about a run, from the values of its report; `page` says where its page lies, if not in the run."""
-    lines = [
+    lines = [NOTICE, ""]
+    lines += [
         f"{names(values)[name]:<20} {value:7.2%} of {values['num_test_images']} test images"
         for name, value in values["accuracy"].items()
     ]

@@ -67,10 +67,11 @@ def accuracies(values: Sequence[tuple[str, float, tuple[float, float]]], num_tes
 
 
 def pool_samples(images: list[np.ndarray], classes: Sequence[str]) -> str:
-    """Images of the pool (n, C, H, W), one column for each of the first classes."""
-    images, classes = images[:MOST_COLUMNS], classes[:MOST_COLUMNS]
+    """Images of the pool (n, C, H, W), one column for each class; of many classes, for the first ones that have images."""
+    shown = [c for c, stack in enumerate(images) if len(images) <= MOST_COLUMNS or len(stack)][:MOST_COLUMNS]
+    images, classes = [images[c] for c in shown], [classes[c] for c in shown]
     rows = max(map(len, images))
-    channels, height, width = next((column.shape[1:] for column in images if len(column)), (1, 1, 1))
+    channels, height, width = next(column.shape[1:] for column in images if len(column))
     size = (rows * (height + 1), len(images) * (width + 1), 4)
     sheet = np.full(size, 128, dtype=np.uint8)  # half clear between images, on light and dark pages
     for column, stack in enumerate(images):

@@ -1,6 +1,7 @@
 """The directory of a run: what stays private, and the release that may be published."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -33,25 +34,35 @@ STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
 
 
 def write_private(
-    folder: Path, *, teacher: HeldTeacher, clean_student: nn.Module, pool: Pool, answers: np.ndarray
+    folder: Path, *, teacher: HeldTeacher, pool: Pool, answers: Callable[[], np.ndarray]
 ) -> None:
-    """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again."""
+    """Writes what must stay with the data holder, readable by its owner only; the answers last, and once.
+
+    Before the first of them is released: what cannot be written then stops a run that has given away nothing. And a teacher that is
+    asked again may answer otherwise (other hardware, state that is in no file): an answer that was drawn upon stays what it was.
+    """
+    if (folder / ANSWERS).exists():
+        return
     certificate = teacher.certificate and teacher.certificate.to_dict()
     for name, tensors, description in (
-        (CLEAN_STUDENT, clean_student.state_dict(), {}),
         (TEACHER, teacher.network.state_dict(), {"certificate": certificate}),
         (POOL, to_tensors(pool), {"made_with_teacher": pool.made_with_teacher}),
-        (ANSWERS, {"answers": torch.from_numpy(answers)}, {}),
+        (ANSWERS, {"answers": torch.from_numpy(answers())}, {}),
     ):
-        if not (folder / name).exists():
-            write_tensors(folder / name, tensors, description)
+        write_tensors(folder / name, tensors, description)
+
+
+def write_clean_student(folder: Path, student: nn.Module) -> None:
+    """Writes the student of the answers themselves, readable by its owner only; what another run gave is not written again."""
+    if not (folder / CLEAN_STUDENT).exists():
+        write_tensors(folder / CLEAN_STUDENT, student.state_dict())
 
 
 def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
     """The teacher in a private directory, with its certificate."""
     weights, description = read_tensors(folder / TEACHER)
     network = same_network(dataset, config)
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)  # an expanded buffer cannot be written to
     certificate = description["certificate"] and Certificate.from_dict(description["certificate"])
     return HeldTeacher(network.to(resolved_device(config.device)).eval(), certificate)
 

@@ -14,7 +14,7 @@ from distill.generator import as_bytes, refine
 from distill.noise import noise
 from distill.procedural import shapes
 from distill.strokes import strokes
-from distill.train import pixels
+from distill.train import device_of, pixels
 
 _CHUNK = {"cpu": 512, "cuda": 4096}  # images drawn at once: on a CPU, what stays in its cache
 
@@ -80,7 +80,7 @@ def refined(
     weights = {name: settings.weights[name] for name in INDEPENDENT}
     if not any(weights.values()):
         weights["procedural"] = 1.0
-    device = next(teacher.parameters()).device
+    device = device_of(teacher)
     rough = {
         name: independent(name, settings, shape, streams(f"pool refined {name}", device))
         for name, weight in weights.items()

@@ -1,5 +1,6 @@
 """Students: the prior that a student gives to a stage, and the released student."""
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -71,7 +72,8 @@ def student_prior(
 ) -> np.ndarray | None:
     """The prior of the next stage's items: what a student of the earlier stages' noisy labels predicts for them.
 
-    Sees the pool and what was released, nothing else; None before the first stage.
+    Sees the pool and what was released, nothing else; None before the first stage. A student that diverged has no opinion: its
+    prior is uniform.
     """
     if not released.parts:
         return None
@@ -80,7 +82,15 @@ def student_prior(
     student = train_student(
         config, images[released.numbers], likelihood, name=name, progress=progress, saved=saved
     )
-    return predict(student, images[items])
+    prior = predict(student, images[items])
+    if np.isfinite(prior).all():
+        return prior
+    warnings.warn(
+        "The student of the earlier stages diverged: the next one is answered under a uniform prior. A smaller "
+        "student.learning_rate may help.",
+        stacklevel=2,
+    )
+    return np.full_like(prior, 1 / prior.shape[1])
 
 
 def final_student(

@@ -13,7 +13,7 @@ from distill.checkpoint import UNSAVED, Saved
 from distill.config import Config, Teacher
 from distill.data import Dataset
 from distill.randomness import stream
-from distill.train import Progress, one_hot, predict, total_steps, train
+from distill.train import Progress, device_of, one_hot, predict, total_steps, train
 from labeldp import SeededSource, SystemSource
 from labeldp.release.randomness import Source
 
@@ -57,8 +57,10 @@ def obtain_teacher(
     network = same_network(dataset, config).to(device)
     if checkpoint.state is not None:
         certificate = checkpoint.state["certificate"]
-        network.load_state_dict(checkpoint.state["model"])
-        return HeldTeacher(network.eval(), certificate and Certificate.from_dict(certificate))
+        network.load_state_dict(
+            checkpoint.state["model"], assign=True
+        )  # an expanded buffer cannot be written to
+        return HeldTeacher(network.to(device).eval(), certificate and Certificate.from_dict(certificate))
     if settings.kind == "private":
         held = private_teacher(network, dataset, config, progress=progress)
     else:
@@ -85,7 +87,7 @@ def _loaded(network: nn.Module, dataset: Dataset, config: Config) -> HeldTeacher
     """A teacher from elsewhere, which says itself how private it is."""
     settings, of = config.teacher, {"shape": dataset.shape, "num_classes": dataset.num_classes}
     if settings.kind == "file":
-        device = next(network.parameters()).device
+        device = device_of(network)
         network = loaded_teacher.from_file(settings.path, settings.model, **of).to(device)
     network = loaded_teacher.checked(network, **of, seed=config.seed)
     return HeldTeacher(network, read_certificate(settings.certificate) if settings.certificate else None)
@@ -118,7 +120,7 @@ def private_teacher(
             phase=phase,
         )
     if settings.moment_noise:
-        with progress.phase("moments", total=len(dataset.train_images)) as phase:
+        with progress.phase("moments", total=100) as phase:  # per cent
             release_moments(
                 network,
                 dataset.train_images,

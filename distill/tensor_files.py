@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -21,7 +22,10 @@ def write_tensors(
     mode: int = OWNER_ONLY,
 ) -> None:
     """Writes tensors, and what JSON holds about them, to one file."""
-    stored = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    stored = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied weights share memory
+        for name, tensor in tensors.items()
+    }
     write_bytes(path, save(stored, {"labeldp": json.dumps(description or {})}), mode=mode)
 
 

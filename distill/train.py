@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,6 +56,17 @@ def pixels(images: Tensor | np.ndarray) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
+def pixels_of_records(images: Tensor | np.ndarray) -> Tensor:
+    """Returns images as `pixels` does, each brought into [0, 1] by itself: numbers beyond are cut off, what is no number is 0."""
+    return pixels(images).nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network computes; one without a tensor of its own does so on the CPU, where its images are."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
 def negative_log_likelihood(logits: Tensor, log_likelihood: Tensor) -> Tensor:
     """Returns the mean of -log sum_c L[c] softmax(logits)[c].
 
@@ -101,7 +113,7 @@ def train(
     Raises:
         ValueError: if the shapes do not match, or a likelihood is negative, not finite or zero for a whole row.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     images = torch.as_tensor(images)
     log_likelihood = _log_likelihood(likelihood, len(images)).to(device)
     steps = total_steps(len(images), settings)
@@ -272,13 +284,18 @@ def one_hot(labels: Tensor | np.ndarray, num_classes: int) -> Tensor:
     return nn.functional.one_hot(torch.as_tensor(labels).long(), num_classes).float()
 
 
+def predict_batch(device: torch.device) -> int:
+    """How many images are predicted at once."""
+    return _PREDICT_BATCH.get(device.type, 256)
+
+
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor | np.ndarray) -> np.ndarray:
     """Returns class probabilities (n, K), float32: in eval mode, so that no item depends on another."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     was_training = model.training
     model.eval()
-    batches = torch.as_tensor(images).split(_PREDICT_BATCH.get(device.type, 256))
+    batches = torch.as_tensor(images).split(predict_batch(device))
     rows = [torch.softmax(model(pixels(batch.to(device))), dim=1).cpu() for batch in batches]
     model.train(was_training)
     return torch.cat(rows).numpy()

@@ -33,7 +33,8 @@ def load(data: config.Data) -> Dataset:
         ValueError: if a file is corrupt or not of the expected form; the message names it.
     """
     if data.name == "folder":
-        return folder.load(data.directory, tuple(name.strip() for name in data.classes.split(",") if name))
+        classes = tuple(name.strip() for name in data.classes.split(",") if name)
+        return folder.load(data.directory, classes, shape=data.declared_shape)
     entry = IMAGES[data.name]
     loaded = entry.load(read(entry, data.directory) if entry.files else {})
     assert isinstance(loaded, Dataset)

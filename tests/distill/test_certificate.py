@@ -96,6 +96,17 @@ def test_somebody_elses_numbers_are_a_certificate(tmp_path) -> None:
         ('{"epsilon": 3.0}', "epsilon and delta"),
         ('{"event": {"type": "RandomizedResponse", "epsilon": 1.0, "num_classes": 10}}', "training records"),
         ('{"event": {"type": "Nothing"}}', "Nothing"),
+        ('{"epsilon": 0.0, "delta": 1.0}', "delta"),
+        ('{"epsilon": 3.0, "delta": null}', "delta"),
+        ('{"epsilon": 3.0, "delta": "1e-5"}', "delta"),
+        ('{"event": {"type": "PureDP", "epsilon": 3.0}, "delta": null}', "delta"),
+        ('{"epsilon": NaN, "delta": 0.0}', "finite"),
+        ('{"event": {"type": "PureDP", "epsilon": 3.0}, "clip": Infinity}', "finite"),
+        ('{"event": {"type": "PureDP", "epsilon": 30.0}, "epsilon": 0.1, "delta": 1e-5}', "30, got 0.1"),
+        ('{"event": {"type": "Gaussian", "noise_multiplier": 1.0}, "epsilon": 1.0, "delta": 1e-5}', "got 1"),
+        ('{"epsilon": 3.0, "delta": 1e-5, "labels_of_class_0": 12}', "labels_of_class_0"),
+        ('{"epsilon": 3.0, "delta": 1e-5, "opacus": {"prv": 3.0, "labels": 12.0}}', "labels"),
+        ('{"epsilon": 3.0, "delta": 1e-5, "steps": [12, 99]}', "steps"),
     ],
 )
 def test_what_is_no_certificate_is_refused(tmp_path, text: str, message: str) -> None:
@@ -105,3 +116,20 @@ def test_what_is_no_certificate_is_refused(tmp_path, text: str, message: str) ->
         read_certificate(str(path))
     with pytest.raises(UsageError, match=r"teacher\.certificate"):
         read_certificate(str(tmp_path / "absent.json"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event": {"type": "PureDP", "epsilon": 30.0}, "epsilon": 30.0, "delta": 1e-5}',
+        '{"event": {"type": "Gaussian", "noise_multiplier": 1.0}, "epsilon": 4.38, "delta": 1e-5}',
+        '{"event": {"type": "Gaussian", "noise_multiplier": 1.0}, "epsilon": {"lower": 1.0, "upper": 6.0}, "delta": 1e-5}',
+        '{"epsilon": 3.0, "delta": 1e-5, "steps": 12, "opacus": {"prv": 3.0}, "clip": 1, "moment_clip": null}',
+    ],
+)
+def test_what_is_one_is_taken(tmp_path, text: str) -> None:
+    """The twin: numbers that agree with the event, or say less, and facts with a place of their own."""
+    path = tmp_path / "certificate.json"
+    path.write_text(text)
+    facts = read_certificate(str(path)).facts
+    assert facts == {key: value for key, value in json.loads(text).items() if key != "event"}

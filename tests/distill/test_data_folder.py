@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from distill import config, data
+from distill.config_file import configuration
 from distill.data import folder
+from distill.usage import UsageError
 
 CLASSES = ("hiv", "malaria", "tbc")
 COUNTS = {"train": 12, "test": 6}
@@ -46,8 +48,8 @@ def write_table(root: Path) -> None:
         csv.writer(file).writerows([["file", "split", "class"], *rows])
 
 
-def load(root: Path, classes: str = "") -> data.Dataset:
-    return data.load(config.Data(name="folder", directory=str(root), classes=classes))
+def load(root: Path, classes: str = "", shape: str = "") -> data.Dataset:
+    return data.load(config.Data(name="folder", directory=str(root), classes=classes, shape=shape))
 
 
 def refused(root: Path, classes: str = "") -> str:
@@ -140,6 +142,76 @@ def test_grey_and_coloured_images_together_are_coloured(tmp_path) -> None:
     assert loaded.train_images.shape == (13, 3, 4, 6)
     assert loaded.test_images.shape == (6, 3, 4, 6)
     assert (loaded.test_images[:, 0] == loaded.test_images[:, 2]).all()
+
+
+RECORDS = {
+    "coloured": lambda path: picture(np.random.default_rng(1), colour=True).save(path),
+    "of another size, and first": lambda path: picture(np.random.default_rng(1), size=(9, 9)).save(path),
+    "with a palette": lambda path: picture(np.random.default_rng(1)).convert("P").save(path),
+    "damaged": lambda path: path.write_bytes(b"\x89PNG no more"),
+    "no image": lambda path: path.with_suffix(".txt").write_text("hiv"),
+    "a directory": lambda path: path.mkdir(),
+    "of a class of its own": lambda path: path.parent.with_name("plague").mkdir(),
+}
+DECLARED = {"classes": ",".join(CLASSES), "shape": "1x4x6"}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_a_record_decides_about_itself_alone(tmp_path, kind: str) -> None:
+    """Where the shape is declared, adding any record adds one image or none, and changes nothing else."""
+    write_folder(tmp_path)
+    before = load(tmp_path, **DECLARED)
+    RECORDS[kind](tmp_path / "train" / "hiv" / "!.png")
+    after = load(tmp_path, **DECLARED)
+    assert after.shape == before.shape == (1, 4, 6)
+    assert after.num_classes == before.num_classes == 3
+    rows = {image.tobytes() for image in after.train_images}
+    assert rows >= {image.tobytes() for image in before.train_images}
+    assert len(after.train_labels) - len(before.train_labels) in (0, 1)
+    np.testing.assert_array_equal(after.test_images, before.test_images)
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_without_a_declaration_a_record_decides_about_all(tmp_path, kind: str) -> None:
+    """The twin: shape, number of classes, or whether there is a data set; but for a palette, which is colour too."""
+    write_folder(tmp_path)
+    before = load(tmp_path)
+    RECORDS[kind](tmp_path / "train" / "hiv" / "!.png")
+    try:
+        after = load(tmp_path)
+    except (ValueError, FileNotFoundError):
+        return
+    assert (after.shape, after.num_classes) != (before.shape, before.num_classes)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["no.png", "train", "hiv"],
+        ["../x.png", "train", "hiv"],
+        ["a.png", "train"],
+        ["a.png", "train", "plague"],
+    ],
+)
+def test_a_row_of_a_table_decides_about_itself_alone(tmp_path, row: list[str]) -> None:
+    write_table(tmp_path)
+    before = load(tmp_path, **DECLARED)
+    with (tmp_path / "labels.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(row)
+    np.testing.assert_array_equal(load(tmp_path, **DECLARED).train_images, before.train_images)
+    refused(tmp_path, DECLARED["classes"])  # the twin
+
+
+def test_a_declared_shape_is_what_comes(tmp_path) -> None:
+    write_folder(tmp_path)
+    grey = load(tmp_path, **DECLARED).train_images
+    np.testing.assert_array_equal(grey, load(tmp_path).train_images)  # these fit as they are
+    coloured = load(tmp_path, **DECLARED | {"shape": "3x4x6"}).train_images
+    assert {image.tobytes() for image in coloured} == {np.repeat(image, 3, 0).tobytes() for image in grey}
+    assert load(tmp_path, **DECLARED | {"shape": "1x8x5"}).shape == (1, 8, 5)
+    for path in (tmp_path / "train").rglob("*.png"):  # no record at all is a data set, too
+        path.unlink()
+    assert load(tmp_path, **DECLARED).train_images.shape == (0, 1, 4, 6)
 
 
 def bomb() -> bytes:
@@ -239,7 +311,7 @@ TABLES = {
     ),
     "below and out": (lambda rows: [*rows, ["a/../../x.png", "train", "hiv"]], "inside the folder"),
     "absolute": (lambda rows: [*rows, ["/etc/passwd", "train", "hiv"]], "inside the folder"),
-    "missing file": (lambda rows: [*rows, ["no.png", "train", "hiv"]], "no.png: expected an image"),
+    "missing file": (lambda rows: [*rows, ["hiv/no.png", "train", "hiv"]], "row 19: expected an image"),
     "short row": (lambda rows: [*rows, ["no.png", "train"]], "3 columns in row 19, got 2"),
     "no header": (lambda rows: rows[1:], "columns file, split and class"),
     "nothing": (lambda rows: [], "columns file, split and class"),
@@ -274,6 +346,29 @@ def test_the_configuration_asks_for_what_a_folder_needs() -> None:
         config.Data(name="folder")
     with pytest.raises(ValueError, match=r"data\.classes"):
         config.Data(name="mnist", classes="a,b")
+    with pytest.raises(ValueError, match=r"data\.shape"):
+        config.Data(name="mnist", shape="1x28x28")
+    for shape in ("28x28", "2x28x28", "1x0x8", "1x28x28x1", "1 x 28 x 28"):
+        with pytest.raises(ValueError, match="CHANNELSxHEIGHTxWIDTH"):
+            config.Data(name="folder", directory="x", shape=shape)
+
+
+PROMISES = {
+    "a private teacher": {"teacher": {"kind": "private", "model": "tanh-convnet"}},
+    "a certificate": {"teacher": {"kind": "file", "path": "x", "certificate": "y"}},
+    "a pool without the teacher": {"pool": {"trajectory": 0.0, "procedural": 1.0}},
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_what_promises_something_about_records_declares_shape_and_classes(promise: str) -> None:
+    data = {"name": "folder", "directory": "x"}
+    for missing in ({}, {"classes": "a,b"}, {"shape": "1x8x8"}):
+        with pytest.raises(UsageError, match=r"data\.shape and data\.classes"):
+            configuration({"data": data | missing, **PROMISES[promise]})
+    configuration({"data": data | {"classes": "a,b", "shape": "1x8x8"}, **PROMISES[promise]})
+    configuration({"data": data})  # nothing is promised about a record here
+    configuration(PROMISES[promise])  # published data sets have one shape
 
 
 def test_a_loop_that_a_table_names_is_refused(tmp_path) -> None:
@@ -281,7 +376,7 @@ def test_a_loop_that_a_table_names_is_refused(tmp_path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
     with (tmp_path / "labels.csv").open("a") as file:
         file.write("loop.png,train,hiv\n")
-    assert "loop.png: expected an image file" in refused(tmp_path, ",".join(CLASSES))
+    assert "row 19: expected an image file" in refused(tmp_path, ",".join(CLASSES))
 
 
 def test_a_file_that_may_not_be_looked_at_is_named_without_its_class(tmp_path, monkeypatch) -> None:

@@ -145,6 +145,24 @@ def test_a_certificate_gives_a_record_its_own_guarantee_and_stands_on_the_card()
     assert "through the teacher alone" not in privacy_card(statement())
 
 
+def test_the_card_explains_the_road_that_was_taken() -> None:
+    """A certificate of epsilon 3 beside a pool made without the teacher: the smaller of two figures, with its own reason."""
+    composed, certified = (
+        statement(certificate=CERTIFICATE, made_with_teacher=False, epsilon=epsilon)
+        for epsilon in (0.01, 2.0)
+    )
+    assert composed["guarantees"][1]["epsilon"] < certified["guarantees"][1]["epsilon"] == 3.0
+    for privacy, text, other in (
+        (composed, "answers are composed for it, all of them", "answers add nothing"),
+        (certified, "answers add nothing", "answers are composed for it, all of them"),
+    ):
+        card = privacy_card(privacy)
+        assert text in card
+        assert other not in card
+    assert "any number of answers may change" in composed["adjacency"]["record"]
+    assert certified["adjacency"]["record"] == CERTIFICATE["adjacency"]
+
+
 def test_answers_without_noise_are_covered_by_a_certificate_as_far_as_records_go() -> None:
     privacy = statement(certificate=CERTIFICATE, clean=True)
     answer, record = privacy["guarantees"]

@@ -167,7 +167,7 @@ def test_a_module_of_ones_own_is_loaded(tmp_path) -> None:
         ("def build(): return nn.Linear(64, 10)", "it fails with"),
         (
             "def build(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))",
-            r"logits \(8, 10\), got \(8, 7\)",
+            r"logits \(256, 10\), got \(256, 7\)",
         ),
         (
             "class T(nn.Module):\n    def forward(self, x): return x.flatten(1)[:, :10] - x.mean()\ndef build(): return T()",
@@ -180,6 +180,11 @@ def test_a_module_of_ones_own_is_loaded(tmp_path) -> None:
         (
             "class T(nn.Module):\n    def forward(self, x): return x.flatten(1)[:, :10] / 0\ndef build(): return T()",
             "finite logits",
+        ),
+        (  # only in a batch as large as those of the pool
+            "class T(nn.Module):\n    def forward(self, x):\n        z = x.flatten(1)[:, :10]\n"
+            "        return z if len(x) <= 8 else z + z.mean(0).roll(1)\ndef build(): return T()",
+            "depends on the others of the batch",
         ),
     ],
 )
