@@ -83,7 +83,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
 
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
-        take_over(config.pool, private)
+        take_over(config, private, claim.name)
         teacher, pool = read_teacher(private, config, dataset), read_pool(private)
         secret = read_answers(private)
     else:
@@ -101,7 +101,9 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         folder=folder,
     )
     student = final_student(config, pool.images, released, progress=progress, saved=saved)
-    privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
+    privacy = write_release(
+        folder, config, pool, released, student, dataset, run=claim.name, certificate=teacher.certificate
+    )
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = train_student(
@@ -112,7 +114,7 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         progress=progress,
         saved=saved,
     )
-    write_private(private, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
+    write_private(private, run=claim.name, teacher=teacher, clean_student=clean, pool=pool, answers=secret)
     models: dict[str, nn.Module] = {
         "teacher": teacher.network,
         "clean_student": clean,

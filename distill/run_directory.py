@@ -19,7 +19,7 @@ from distill.data import Dataset
 from distill.durable import SHARED, write_text
 from distill.pool import Pool, from_tensors, to_tensors
 from distill.privacy_card import privacy_card, privacy_statement
-from distill.reuse import earlier_releases, with_earlier_releases
+from distill.release_list import other_releases, record_release, with_other_releases
 from distill.student import resolved_device
 from distill.teacher import HeldTeacher, same_network
 from distill.tensor_files import read_tensors, write_tensors
@@ -32,9 +32,18 @@ STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
 
 
 def write_private(
-    folder: Path, *, teacher: HeldTeacher, clean_student: nn.Module, pool: Pool, answers: np.ndarray
+    folder: Path,
+    *,
+    run: str,
+    teacher: HeldTeacher,
+    clean_student: nn.Module,
+    pool: Pool,
+    answers: np.ndarray,
 ) -> None:
-    """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again."""
+    """Writes what must stay with the data holder, readable by its owner only; what another run gave is not written again.
+
+    Teacher, pool and answers carry the name of the run: what is reused must have been made together.
+    """
     write_tensors(folder / CLEAN_STUDENT, clean_student.state_dict())
     certificate = teacher.certificate and teacher.certificate.to_dict()
     for name, tensors, description in (
@@ -43,7 +52,7 @@ def write_private(
         (ANSWERS, {"answers": torch.from_numpy(answers)}, {}),
     ):
         if not (folder / name).exists():
-            write_tensors(folder / name, tensors, description)
+            write_tensors(folder / name, tensors, {**description, "made_by": run})
 
 
 def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
@@ -74,6 +83,7 @@ def write_release(
     student: nn.Module,
     dataset: Dataset,
     *,
+    run: str,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
@@ -96,10 +106,11 @@ def write_release(
         pool=provenance,
     )
     card = certificate.to_dict() if certificate else None
-    privacy = with_earlier_releases(
+    record_release(folder / PRIVATE, run, transcript)
+    privacy = with_other_releases(
         privacy_statement(config, transcript, released=released, pool=pool, certificate=card),
         transcript,
-        earlier_releases(folder / PRIVATE),
+        other_releases(folder / PRIVATE, run),
     )
     if config.privacy.stages == "clean":
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)
