@@ -214,12 +214,21 @@ def main() -> None:
             print(f"{case}: {error}", file=sys.stderr)
             continue
         fresh.setdefault(case, []).append(run)
-    runs = {result["case"]: result["runs"] for result in earlier} | fresh
-    ordered = [{"case": case, "runs": runs[case]} for case in CASES if runs.get(case)]
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps(ordered, indent=1) + "\n")
+        _write(earlier, fresh, arguments.out)
+    ordered = _write(earlier, fresh, arguments.out)
     print(table(ordered))
     print(shares(ordered))
+
+
+def _write(
+    earlier: list[dict[str, Any]], fresh: dict[str, list[dict[str, Any]]], file: Path
+) -> list[dict[str, Any]]:
+    """Puts fresh results in the place of earlier ones of their case, after each run: a kill loses one."""
+    runs = {result["case"]: result["runs"] for result in earlier} | fresh
+    ordered = [{"case": case, "runs": runs[case]} for case in CASES if runs.get(case)]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(ordered, indent=1) + "\n")
+    return ordered
 
 
 if __name__ == "__main__":

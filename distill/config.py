@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from labeldp.mechanisms.parameters import checked_epsilon
 
 Positive = Annotated[int, Meta(ge=1)]
-Model = Literal["mlp", "convnet", "convnet-small", "tanh-convnet", "resnet-18", "resnet-34"]
+Model = Literal["mlp", "convnet", "convnet-small", "convnet-3", "tanh-convnet", "resnet-18", "resnet-34"]
 TeacherKind = Literal["trained", "private", "file", "module"]
 Stages = Literal["subset+srr", "seed", "rr", "subset", "partition", "clean"]
 

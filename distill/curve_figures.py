@@ -8,36 +8,36 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from distill.curve_scores import SCORES, Score
 from distill.curves import CLEAN, Row, Scores, scores
 from distill.report_figures import STYLE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
-SCORES = {"accuracy": "accuracy on test items", "auc": "area under the ROC curve on test items"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
 
 
 def draw(rows: list[Row]) -> Figure:
-    """Draws mean and range over seeds of every method, the ceiling and the floor, 1/K.
+    """Draws mean and range over seeds of every method, what true labels come to, and what no labels do.
 
     Args:
         rows: runs of one sweep; all of one unit and one data set.
     """
     (unit,), (name,) = {row["unit"] for row in rows}, {row["data"] for row in rows}
-    found, score = scores(rows), rows[0]["recipe"]["score"]
+    found, score = scores(rows), SCORES[rows[0]["recipe"]["score"]]
     with mpl.rc_context({**STYLE, "font.size": 11}):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.add_subplot()
         ends = _lines(axes, found)
-        axes.set_ylim(0, 101)
-        floor = 100 / rows[0]["num_classes"] if score == "accuracy" else 50
-        _reference(axes, found.get(CLEAN, {}).get(math.inf), floor)
-        _name_ends(axes, ends)
+        floor, clean = floor_of(rows), found.get(CLEAN, {}).get(math.inf)
+        axes.set_ylim(*_limits(found, floor, score))
+        _reference(axes, clean, floor, score)
+        _name_ends(axes, ends, upwards=not score.higher_is_better)
         every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
         axes.set_xscale("log")
         axes.set_xticks(every, [f"{epsilon:g}" for epsilon in every])
         axes.minorticks_off()
         axes.set_xlabel(f"epsilon for {WHAT[unit]} (log scale)")
-        axes.set_ylabel(f"{SCORES[score]}, {name} (%)")
+        axes.set_ylabel(f"{score.with_unit}\non test items, {name}")
         seeds = len({row["seed"] for row in rows})
         title = f"mean of {seeds} seeds, bars: lowest to highest" if seeds > 1 else "one seed"
         axes.set_title(title, fontsize=10, loc="left", color="#555555")
@@ -74,27 +74,56 @@ def _lines(axes: Axes, found: Scores) -> list[tuple[float, float, str, str]]:
     return ends
 
 
-def _reference(axes: Axes, clean: list[float] | None, chance: float) -> None:
+def floor_of(rows: list[Row]) -> float:
+    """What a model comes to that no label was shown to: one class of K, ranks at random, the middle of the range."""
+    match rows[0]["recipe"]["score"]:
+        case "accuracy":
+            return 100 / rows[0]["num_classes"]
+        case "auc":
+            return 50.0
+        case _:
+            return rows[0]["floor"]
+
+
+def _limits(found: Scores, floor: float, score: Score) -> tuple[float, float]:
+    """All of a share; of an error, from a bit below the least to a bit above the largest mean, or the floor."""
+    if score.unit == "%":
+        return 0.0, 101.0
+    means = [statistics.mean(values) for by in found.values() for values in by.values()]
+    low, high = min(means), max(*means, floor)
+    return low - 0.1 * (high - low), high + 0.08 * (high - low)
+
+
+def _reference(axes: Axes, clean: list[float] | None, floor: float, score: Score) -> None:
+    """The two lines between which scores are expected, each with its name where curves are not."""
     inside = axes.get_yaxis_transform()
-    axes.axhline(chance, color="#8a8a8a", linewidth=1, linestyle=":")
-    axes.text(0.01, chance + 0.7, "chance", color="#666666", fontsize=9.5, va="bottom", transform=inside)
+
+    def name(text: str, height: float, colour: str, *, above: bool, right: bool = False) -> None:
+        axes.annotate(
+            text, (0.99 if right else 0.01, height), xytext=(0, 2 if above else -3), xycoords=inside, textcoords="offset points",
+            color=colour, fontsize=9.5, ha="right" if right else "left", va="bottom" if above else "top",
+        )  # fmt: skip
+
+    axes.axhline(floor, color="#8a8a8a", linewidth=1, linestyle=":")
+    name(score.floor, floor, "#666666", above=True, right=True)
     if clean:
         mean = statistics.mean(clean)
         axes.axhline(mean, color="#444444", linewidth=1.2, linestyle="--")
-        text = f"true labels: {mean:.1f} %"
-        axes.text(0.01, mean - 0.9, text, color="#444444", fontsize=9.5, va="top", transform=inside)
+        unit = f" {score.unit}" if score.unit else ""
+        name(f"true labels: {score.text(mean)}{unit}", mean, "#444444", above=False)
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Writes each name to the right, level with the end of its line or as near as the others let it."""
+def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]], *, upwards: bool) -> None:
+    """Writes each name to the right, level with the end of its line or as near as the others let it: they give way down, or up."""
     low, high = axes.get_ylim()
+    side = -1 if upwards else 1
     gap, last = 0.056 * (high - low), math.inf
-    for x, y, name, colour in sorted(ends, key=lambda end: -end[1]):
-        last = min(y, last - gap)
+    for x, y, name, colour in sorted(ends, key=lambda end: -side * end[1]):
+        last = min(side * y, last - gap)
         axes.annotate(
             name,
             (x, y),
-            xytext=(1.03, last),
+            xytext=(1.03, side * last),
             textcoords=("axes fraction", "data"),
             color=colour,
             va="center",
@@ -104,6 +133,7 @@ def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
                 "color": colour,
                 "linewidth": 0.7,
                 "alpha": 0.6,
+                "relpos": (0, 0.5),
                 "shrinkA": 1,
                 "shrinkB": 4,
             },

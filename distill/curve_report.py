@@ -8,7 +8,8 @@ import numpy as np
 from scipy import stats
 
 from distill import curve_figures
-from distill.curve_figures import WHAT
+from distill.curve_figures import WHAT, floor_of
+from distill.curve_scores import SCORES, Score
 from distill.curves import CLEAN, Row, scores
 
 CONFIDENCE = 0.95
@@ -51,36 +52,45 @@ def _cost(rows: list[Row]) -> str:
 def table_of(rows: list[Row]) -> str:
     """Mean and range over seeds as Markdown, a method a line."""
     (unit,) = {row["unit"] for row in rows}
-    found = scores(rows)
+    found, score = scores(rows), SCORES[rows[0]["recipe"]["score"]]
     every = sorted({epsilon for by in found.values() for epsilon in by if epsilon < math.inf})
     lines = [
-        f"| {rows[0]['recipe']['score']} (%), epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
+        f"| {score.with_unit}, epsilon for {WHAT[unit]} | {' | '.join(f'{epsilon:g}' for epsilon in every)} |",
         "| --- |" + " --- |" * len(every),
     ]
+    rest = [""] * (len(every) - 1)
     for method, by in found.items():
         if method == CLEAN:
-            cells = [_spread(by[math.inf])] + [""] * (len(every) - 1)
+            cells = [_spread(by[math.inf], score), *rest]
             lines.append(f"| true labels, no privacy | {' | '.join(cells)} |")
         else:
-            lines.append(f"| {method} | {' | '.join(_spread(by.get(epsilon, [])) for epsilon in every)} |")
+            cells = [_spread(by.get(epsilon, []), score) for epsilon in every]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+    if "floor" in rows[0]:
+        lines.append(f"| {score.floor}, no labels | {' | '.join([score.text(floor_of(rows)), *rest])} |")
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def _spread(values: list[float], score: Score) -> str:
     if not values:
         return ""
     if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        return score.text(values[0])
+    low, mean, high = map(score.text, (min(values), statistics.mean(values), max(values)))
+    return f"{mean} ({low} to {high})"
 
 
 def comparisons(rows: list[Row]) -> list[str]:
-    """Sentences "A beats B", only where an interval of the paired differences says so.
+    """Sentences "A beats B", only where an interval of the paired differences says so: by a higher accuracy, or a lower error.
 
     The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded as if
     the two methods erred independently; 95 % for all sentences together (Bonferroni). At least 3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
+    if not found:
+        return []
+    score = SCORES[rows[0]["recipe"]["score"]]
+    sign, points = (1 if score.higher_is_better else -1), " points" if score.unit == "%" else ""
     pairs = [
         (epsilon, a, b)
         for a in found
@@ -91,16 +101,22 @@ def comparisons(rows: list[Row]) -> list[str]:
     ]
     said: list[str] = []
     for epsilon, a, b in sorted(pairs):
-        if np.mean(found[a][epsilon]) < np.mean(found[b][epsilon]):
-            a, b = b, a
-        gains = np.subtract(found[a][epsilon], found[b][epsilon])
+        gains = sign * np.subtract(found[a][epsilon], found[b][epsilon])
+        if gains.mean() < 0:
+            a, b, gains = b, a, -gains
         quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
-        shares = np.array([np.mean(found[name][epsilon]) for name in (a, b)])
-        images = float((shares * (100 - shares)).sum()) / rows[0]["test_items"]
-        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + images)
+        items = _item_variance(rows, a, epsilon) + _item_variance(rows, b, epsilon)
+        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items)
         if gains.mean() > margin:
-            low, high = gains.mean() - margin, gains.mean() + margin
-            said.append(
-                f"epsilon {epsilon:g}: {a} beats {b} by {gains.mean():.1f} points ({low:.1f} to {high:.1f})"
-            )
+            gain, low, high = map(score.text, (gains.mean(), gains.mean() - margin, gains.mean() + margin))
+            said.append(f"epsilon {epsilon:g}: {a} beats {b} by {gain}{points} ({low} to {high})")
     return said
+
+
+def _item_variance(rows: list[Row], method: str, epsilon: float) -> float:
+    """Of a mean score, what comes from the choice of the test items: stated by a run, or that of a share of them."""
+    of = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
+    if "item_variance" in of[0]:
+        return statistics.mean(row["item_variance"] for row in of)
+    share = 100 * statistics.mean(row["score"] for row in of)
+    return share * (100 - share) / of[0]["test_items"]

@@ -19,6 +19,8 @@ from scipy.stats import rankdata
 from torch import nn
 
 from distill import config, data
+from distill.curve_data import Origin, loaded
+from distill.curve_scores import SCORES
 from distill.distortion import shifted
 from distill.label_learning import METHODS, Learner, Method, learn
 from distill.progress import RunProgress
@@ -96,6 +98,9 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe(config.Student(model="mlp", batch_size=64), epochs=(10, 30), shift=1),
     "mnist": Recipe(_CONVNET, epochs=(3, 12), shift=2),
     "fashion-mnist": Recipe(_CONVNET, epochs=(3, 18), shift=2, mirrored=True),
+    "cifar-10": Recipe(
+        config.Student(model="convnet-3", batch_size=256), epochs=(10, 30), shift=4, mirrored=True
+    ),
     "adult": Recipe(_ROWS, epochs=(2, 6)),
     "open-bandit": Recipe(_ROWS, epochs=(2, 6), score="auc"),
 }
@@ -107,8 +112,9 @@ class Sweep:
     """A grid of runs on people's labels; the unit of its epsilons is `label`.
 
     Attributes:
-        data: name of the real data, one of RECIPES.
+        data: name of the real data, one of RECIPES, or of the user's own: "folder", or the path of a table.
         directory: where its files lie; empty means the usual places.
+        classes, label: of the user's own data, see `Origin`.
         recipe: how models are trained.
         methods: names, of METHODS or `module:name`; "clean" is the ceiling.
         epsilons: of one label.
@@ -123,15 +129,23 @@ class Sweep:
     seeds: int
     directory: str = ""
     device: str = "auto"
+    classes: tuple[str, ...] = ()
+    label: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the data come from."""
+        return Origin(self.data, self.directory, self.classes, self.label)
 
     def cells(self) -> Iterator[Row]:
         """What identifies each run, seed after seed."""
+        known_by = self.origin.identity()
         for seed in range(self.seeds):
             for method in self.methods:
                 for epsilon in [None] if method == CLEAN else self.epsilons:
                     yield {
                         "unit": "label",
-                        "data": self.data,
+                        **known_by,
                         "method": method,
                         "epsilon": epsilon,
                         "seed": seed,
@@ -145,7 +159,7 @@ class Sweep:
             UsageError: an unknown method, or data that are missing or damaged.
         """
         try:
-            dataset = loaded(self.data, self.directory)
+            dataset = loaded(self.origin)
         except (ValueError, OSError) as error:
             raise UsageError(str(error)) from error
         for name in self.methods:
@@ -155,7 +169,7 @@ class Sweep:
     def run_cell(self, cell: Row) -> Row:
         """Runs one cell, and returns it with its score on the test items, its validation score and its time."""
         torch.set_num_threads(1)  # one process for each core
-        start, dataset, name = time.perf_counter(), loaded(self.data, self.directory), cell["method"]
+        start, dataset, name = time.perf_counter(), loaded(self.origin), cell["method"]
         method = None if name == CLEAN else method_of(name, cell["epsilon"], dataset.num_classes)
         learner = self.recipe.learner(seed=cell["seed"], device=resolved_device(self.device))
         learnt = learn(dataset, method, learner)
@@ -178,39 +192,23 @@ def method_of(name: str, epsilon: float, num_classes: int) -> Method:
     """
     if name in METHODS:
         return METHODS[name](epsilon, num_classes)
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise UsageError(
-            f"Expected a method among {', '.join(METHODS)}, {CLEAN} or module:name, got {name!r}."
-        )
-    try:
-        made: Mechanism | Method = getattr(importlib.import_module(module), attribute)(epsilon, num_classes)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"Expected a function at {name}: {error}") from None
+    made: Mechanism | Method = made_elsewhere(name, [*METHODS, CLEAN])(epsilon, num_classes)
     return made if isinstance(made, Method) else Method((Stage(made, 1.0),))
 
 
-def loaded(name: str, directory: str = "") -> data.Dataset:
-    """Reads images or a table by name; a row of a table is an image of height 1.
+def made_elsewhere(name: str, known: list[str]) -> Any:
+    """What stands at `module:name`.
 
     Raises:
-        FileNotFoundError, ValueError: as for `data.load` and `data.load_table`; a table of a regression.
+        UsageError: nothing, or a name that is neither known nor has a colon.
     """
-    if name not in data.TABLES:
-        return data.load(config.Data(name=name, directory=directory))
-    table = data.load_table(name, directory)
-    if table.num_classes is None:
-        raise ValueError(f"Expected data with classes, got {name!r}, whose labels are real numbers.")
-    return data.Dataset(
-        name=name,
-        train_images=table.train_features[:, None, None, :],
-        train_labels=table.train_labels,
-        test_images=table.test_features[:, None, None, :],
-        test_labels=table.test_labels,
-        num_classes=table.num_classes,
-        licence=table.licence,
-        classes=table.classes,
-    )
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise UsageError(f"Expected a method among {', '.join(known)} or module:name, got {name!r}.")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"Expected a function at {name}: {error}") from None
 
 
 def _score(model: nn.Module, dataset: data.Dataset, score: str) -> float:
@@ -276,13 +274,15 @@ def _results(sweep: Grid, cells: list[Row], jobs: int) -> Iterator[Row]:
 
 
 def _key(row: Row) -> str:
-    return json.dumps([row.get(name) for name in ("unit", "data", "method", "epsilon", "seed", "recipe")])
+    known_by = ("unit", "data", "features", "method", "epsilon", "seed", "recipe")
+    return json.dumps([row.get(name) for name in known_by])
 
 
 def scores(rows: list[Row]) -> Scores:
-    """Scores in %, seed after seed, by method and epsilon; the ceiling stands at infinity."""
+    """Scores in their unit, seed after seed, by method and epsilon; the ceiling stands at infinity."""
+    scale = SCORES[rows[0]["recipe"]["score"]].scale if rows else 1.0
     found: Scores = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: row["seed"]):
         epsilon = math.inf if row["epsilon"] is None else row["epsilon"]
-        found[row["method"]][epsilon].append(100 * row["score"])
+        found[row["method"]][epsilon].append(scale * row["score"])
     return {method: dict(sorted(by.items())) for method, by in found.items()}

@@ -106,8 +106,12 @@ def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
     assert written[1] == benchmark.table(rows)
 
 
-def test_the_table_of_curves_comes_from_the_committed_runs() -> None:
-    from benchmarks.utility_curves import table
+@pytest.mark.parametrize(("marker", "data"), [("", "digits"), (" diabetes", "diabetes")])
+def test_the_tables_of_curves_come_from_the_committed_runs(marker: str, data: str) -> None:
+    from benchmarks.utility_curves import rows_of, table
+    from distill.curve_report import table_of
 
     written = (ROOT / "docs" / "reproducing.md").read_text()
-    assert f"<!-- table: utility_curves -->\n{table('digits')}\n<!-- end -->" in written
+    assert f"<!-- table: utility_curves{marker} -->\n{table(data)}\n<!-- end -->" in written
+    changed = [{**row, "score": 2 * row["score"]} for row in rows_of(data)]
+    assert table_of(changed) not in written

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from distill.models.classifiers import convnet, mlp, tanh_convnet
+from distill.models.classifiers import convnet, mlp, pooled_convnet, tanh_convnet
 from distill.models.feature_moments import FeatureMoments
 from distill.models.image_generator import image_generator
 from distill.models.initialization import initialize
@@ -18,6 +18,7 @@ _CLASSIFIERS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "mlp": mlp,
     "convnet": convnet,
     "convnet-small": lambda shape, num_classes: convnet(shape, num_classes, width=16),
+    "convnet-3": pooled_convnet,
     "tanh-convnet": tanh_convnet,
     "resnet-18": lambda shape, num_classes: resnet(shape, num_classes, blocks=(2, 2, 2, 2)),
     "resnet-34": lambda shape, num_classes: resnet(shape, num_classes, blocks=(3, 4, 6, 3)),
@@ -28,7 +29,7 @@ def build(name: str, *, shape: Shape, num_classes: int, generator: torch.Generat
     """Returns a classifier with fresh weights.
 
     Args:
-        name: "mlp", "convnet", "convnet-small", "tanh-convnet", "resnet-18" or "resnet-34".
+        name: "mlp", "convnet", "convnet-small", "convnet-3", "tanh-convnet", "resnet-18" or "resnet-34".
         shape: (channels, height, width) of an image.
         num_classes: outputs of the last layer, which are logits.
         generator: where the weights are drawn from.

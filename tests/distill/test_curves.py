@@ -10,8 +10,9 @@ import torch
 
 from distill import config, data
 from distill.config_file import UsageError
+from distill.curve_data import Origin, loaded
 from distill.curve_report import comparisons, table_of, write
-from distill.curves import RECIPES, Recipe, Sweep, loaded, method_of, read_rows, run
+from distill.curves import RECIPES, Recipe, Sweep, method_of, read_rows, run
 from distill.distortion import shifted
 from distill.label_learning import METHODS, Learner, Learnt, learn
 from distill.progress import RunProgress
@@ -168,7 +169,7 @@ def test_a_rare_class_is_scored_by_rank() -> None:
 
 def test_a_regression_is_no_curve_of_classes() -> None:
     with pytest.raises(ValueError, match="real numbers"):
-        loaded("diabetes")
+        loaded(Origin("diabetes"))
 
 
 def subset_of_three(epsilon: float, num_classes: int) -> RandomizedResponse:

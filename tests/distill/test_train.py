@@ -162,7 +162,7 @@ def test_bad_likelihoods_are_refused(likelihood) -> None:
         trained(likelihood, images)
 
 
-@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-small", "resnet-18"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet-small", "convnet-3", "resnet-18"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 9, 7)])
 def test_models_fit_any_image(name: str, shape) -> None:
     with no_global_draws():
