@@ -60,7 +60,7 @@ class Checkpoint(Protocol):
 class Saved(Protocol):
     """Whoever keeps checkpoints, one line of them for each phase."""
 
-    def phase(self, name: str) -> Checkpoint: ...
+    def phase(self, name: str, about: str = "") -> Checkpoint: ...
 
 
 class Unsaved:
@@ -72,7 +72,7 @@ class Unsaved:
         self.state = state
         self.step: int = 0 if state is None else state["step"]
 
-    def phase(self, name: str) -> "Unsaved":
+    def phase(self, name: str, about: str = "") -> "Unsaved":
         return self
 
     def offer(self, state: Callable[[], State]) -> None:
@@ -101,13 +101,17 @@ class SavedRun:
         self.config: dict[str, Any] = msgspec.to_builtins(config)
         self.seconds_before = 0.0
 
-    def phase(self, name: str) -> "SavedPhase":
+    def phase(self, name: str, about: str = "") -> "SavedPhase":
         """The checkpoints of one phase.
 
+        Args:
+            name: of the phase.
+            about: a digest of what it learns from that the configuration does not decide.
+
         Raises:
-            UsageError: they belong to another configuration, or there are some and all are damaged.
+            UsageError: they belong to another configuration or learnt from something else, or there are some and all are damaged.
         """
-        phase = SavedPhase(self, name)
+        phase = SavedPhase(self, name, about)
         self.seconds_before += phase.spent
         return phase
 
@@ -115,8 +119,8 @@ class SavedRun:
 class SavedPhase:
     """The checkpoints of one phase, numbered files; the last two are kept, so that a damaged one has a predecessor."""
 
-    def __init__(self, run: SavedRun, name: str) -> None:
-        self._run, self._name = run, name
+    def __init__(self, run: SavedRun, name: str, about: str) -> None:
+        self._run, self._name, self._about = run, name, about
         self._start = time.monotonic()
         self._due = self._start + EVERY_SECONDS
         self.spent = 0.0
@@ -132,6 +136,11 @@ class SavedPhase:
                 damaged.append(path)
                 continue
             refuse_changes(self._run.config, entry["configuration"], source=str(path))
+            if entry.get("about", "") != self._about:
+                raise UsageError(
+                    f"Expected a checkpoint of the phase {self._name!r} that learnt from the labels of this run, but {path} learnt from "
+                    f"others; start a new run."
+                )
             if damaged:
                 names = ", ".join(str(bad) for bad in damaged)
                 warnings.warn(f"{names}: damaged checkpoint; going on from {path.name}.", stacklevel=4)
@@ -158,7 +167,7 @@ class SavedPhase:
         files = self._files()
         number = int(files[-1].suffixes[-2][1:]) + 1 if files else 1
         seconds = self.spent + time.monotonic() - self._start
-        entry = {"configuration": self._run.config, "seconds": seconds}
+        entry = {"configuration": self._run.config, "about": self._about, "seconds": seconds}
         write_bytes(self._run.folder / f"{self._stem}.{number:06d}.safetensors", _content(entry, state))
         for path in [*files, None][:-_KEPT]:
             assert path is not None

@@ -1,15 +1,18 @@
 """The release of the teacher's answers: each distinct image is answered once, stage after stage, and never again."""
 
 import hashlib
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from torch import Tensor
 
 import labeldp
 from distill.checkpoint import UNSAVED, Saved
-from distill.claim import CHECKPOINTS, PRIVATE
+from distill.claim import PRIVATE, refuse_changes
 from distill.config import Config
 from distill.durable import SHARED, replacing, write_text
 from distill.label_schemes import label_scheme, without_noise
@@ -20,7 +23,7 @@ from distill.usage import UsageError
 from labeldp import Mechanism, NoisyLabels, SeededSource
 from labeldp.learning.stages import StagedLabels, split
 
-_POOL = CHECKPOINTS / "labelled_pool"
+_ABOUT = Path(PRIVATE) / "labelled.json"
 
 
 def noisy_answers(
@@ -45,17 +48,18 @@ def noisy_answers(
         UsageError: noisy labels in the run directory that are damaged or about something else.
 
     Privacy: epsilon-DP for each answer, given the pool: the pool is split publicly, and the prior of a stage is made from the pool
-        and from earlier noisy labels. What was released is on the disk before anything looks at it, and is read from there ever
-        after: an interrupted run asks no answer twice. Stages "clean" are private to nobody.
+        and from earlier noisy labels. What was released is on the disk, in private/, before anything looks at it, and is read from
+        there ever after: an interrupted run asks no answer twice, whatever became of the files in release/. Stages "clean" are
+        private to nobody.
     """
     items = distinct_items(pool.images)
     scheme = label_scheme(config.privacy.stages, epsilon=config.privacy.epsilon, num_classes=num_classes)
     if not scheme.stages:
         return without_noise(secret, items, num_classes=num_classes)
-    if folder is not None:
-        _bind_to_pool(folder, pool.images)
     released = StagedLabels((), ())
     parts = split(len(items), scheme.stages, seed=config.seed)
+    if folder is not None:
+        _bind(folder, config, pool.images, [items[part] for part in parts])
     for number, (stage, part) in enumerate(zip(scheme.stages, parts, strict=True), start=1):
         numbers = items[part]
 
@@ -80,31 +84,47 @@ def noisy_labels_file(folder: Path, stage: int) -> Path:
     return folder / "release" / f"noisy_labels_{stage}.npz"
 
 
+def kept_labels_file(folder: Path, stage: int) -> Path:
+    """Where the data holder's copy of them lies, which is there first."""
+    return folder / PRIVATE / f"noisy_labels_{stage}.npz"
+
+
 def _once(
     folder: Path, stage: int, mechanism: Mechanism, num_items: int, draw: Callable[[], NoisyLabels]
 ) -> NoisyLabels:
     """The noisy labels of a stage: drawn if they never were, and in any case as they lie on the disk.
 
-    A kill between the draw and the last byte on the disk loses labels that nobody has seen: not the student, which reads the
-    finished file, and not a reader of release/, where the file appears in one step (its draft is private, and removed). Drawing
-    again is then the first release. Once the file has its name, somebody may have seen it, and it is never drawn again, not even
-    when it is damaged.
+    A kill between the draw and the last byte of the private copy loses labels that nobody has seen, neither a student nor a reader of
+    release/; drawing again is then the first release. Once the copy has its name it is the memory: whatever is moved out of release/,
+    published or lost, comes from there, and nothing is ever drawn again, not even when it is damaged.
     """
-    path = noisy_labels_file(folder, stage)
-    if not path.is_file():
-        path.parent.mkdir(exist_ok=True)
+    kept, public = kept_labels_file(folder, stage), noisy_labels_file(folder, stage)
+    if not kept.is_file():
+        if public.exists():
+            raise UsageError(
+                f"Expected the copy {kept} of {public}, found none. Labels that may have been seen are not drawn again; start a new run."
+            )
         noisy = draw()
-        with replacing(path, mode=SHARED, drafts=folder / PRIVATE) as draft:
+        with replacing(kept) as draft:
             noisy.save(draft)
+    if not public.exists():
+        public.parent.mkdir(exist_ok=True)
+        with replacing(public, mode=SHARED, drafts=folder / PRIVATE) as draft:
+            shutil.copyfile(kept, draft)
+    if public.read_bytes() != kept.read_bytes():
+        raise UsageError(
+            f"Expected in {public} the noisy labels as they were released, got others or damaged ones. They may have been seen, so they are "
+            f"not drawn again; move that file away, and the run brings it back from {kept}."
+        )
     try:
-        noisy = NoisyLabels.load(path)
+        noisy = NoisyLabels.load(kept)
     except ValueError as error:
         raise UsageError(
             f"{error}. They may have been seen, so they are not drawn again; start a new run."
         ) from None
     if noisy.mechanism != mechanism or len(noisy) != num_items:
         raise UsageError(
-            f"Expected noisy labels of {num_items} items by {mechanism} in {path}, got {noisy}; start a new run."
+            f"Expected noisy labels of {num_items} items by {mechanism} in {kept}, got {noisy}; start a new run."
         )
     return noisy
 
@@ -120,15 +140,25 @@ def _noise(config: Config, *, stage: int) -> SeededSource | None:
     return SeededSource(int.from_bytes(digest[:8], "big"))
 
 
-def _bind_to_pool(folder: Path, images: Tensor) -> None:
-    """Remembers which images the labels are about, and refuses others: a label must not be taken for that of another image."""
-    digest = hashlib.blake2b(f"{tuple(images.shape)}".encode(), digest_size=32)
-    digest.update(images.contiguous().numpy().data)
-    path = folder / _POOL
-    known = path.read_text(encoding="ascii") if path.is_file() else None
-    if known is None and not noisy_labels_file(folder, 1).exists():
-        write_text(path, digest.hexdigest())
-    elif known != digest.hexdigest():
+def _bind(folder: Path, config: Config, images: Tensor, parts: Sequence[np.ndarray]) -> None:
+    """Remembers what the labels are about (images, which of them each stage answers, configuration), and refuses anything else.
+
+    A label must not be taken for that of another image, and an item of one stage must not be answered again in another.
+    """
+    digest = hashlib.blake2b(f"{tuple(images.shape)} {[*map(len, parts)]}".encode(), digest_size=32)
+    for content in (images.contiguous().numpy(), *parts):
+        digest.update(content.data)
+    about = {"configuration": msgspec.to_builtins(config), "digest": digest.hexdigest()}
+    path = folder / _ABOUT
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        refuse_changes(config, known["configuration"], source=str(path))
+        same = known["digest"] == about["digest"]
+    else:
+        same = not any(file(folder, 1).exists() for file in (kept_labels_file, noisy_labels_file))
+        if same:
+            write_text(path, json.dumps(about))
+    if not same:
         raise UsageError(
             f"Expected the pool that the noisy labels in {folder / 'release'} were released about, got another (its checkpoint is gone, "
             f"and making it again gave other images); start a new run."

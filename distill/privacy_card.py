@@ -20,7 +20,7 @@ from labeldp.learning.stages import StagedLabels
 DELTA = 1e-5
 SEEDED = "the noise can be reproduced from a seed"
 CLEAN = "the answers were not randomized"
-ONE_USE = "Every answer entered one mechanism, once."
+ONE_USE = "In this release every answer entered one mechanism, once."
 STAGES = (
     "The stages share the pool out by a public random split, and what a later stage decides beforehand it learns from the noisy labels "
     "of earlier ones alone: epsilons of stages do not add up for one answer, the largest counts."
@@ -50,7 +50,9 @@ LOADING = (
 NOT_COVERED = (
     "near-duplicates: images of the pool that resemble each other ask nearly the same question, and a neighbourhood of images has "
     "no guarantee of its own; exact duplicates are asked once",
-    "several releases: further runs with one teacher and pool that are published add up, for each answer and for each record",
+    "several releases: what runs with this teacher and pool release adds up, for each answer and for each record; counted are those that "
+    "began before this was written, but neither later ones, nor runs of the same seed, nor those on copies of a run directory",
+    "a disk that is set back to an earlier state while a run is unfinished: going on from there may answer items a second time",
     "the time that a run takes, its memory and files outside this directory",
     "private/, report.html, report.json and metrics.jsonl of the run, and what it printed: they hold un-noised functions of the answers and must not be published",
 )
@@ -172,7 +174,7 @@ def privacy_card(privacy: dict[str, Any]) -> str:
             f"**{unit}**: {text}." for unit, text in privacy["adjacency"].items()
         ],
         "Composition": [
-            f"{privacy['answers']:,} answers, each used once, by the label stages `{privacy['stages']}`.",
+            f"{privacy['answers']:,} answers, each used once in this release, by the label stages `{privacy['stages']}`.",
             *privacy["composition"].values(),
         ],
         "Randomness": [f"**{what}**: {text}." for what, text in privacy["sources_of_randomness"].items()],

@@ -94,12 +94,16 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
 
     # private: everything up to the answers depends on the training data, without other protection than the teacher's own
     if config.pool.from_run:
-        take_over(config, private)
+        take_over(config, private, claim.name)
         teacher = read_teacher(private, config, dataset)
     else:
         teacher, made = teacher_and_pool(config, dataset, progress=progress, saved=saved)
         write_private(
-            private, teacher=teacher, pool=made, answers=lambda: answers(teacher.network, made.images)
+            private,
+            run=claim.name,
+            teacher=teacher,
+            pool=made,
+            answers=lambda: answers(teacher.network, made.images),
         )
     pool, secret = read_pool(private), read_answers(private)
 
@@ -114,7 +118,9 @@ def distilled(claim: Claim, *, quiet: bool = False) -> Report:
         folder=folder,
     )
     student = final_student(config, pool.images, released, progress=progress, saved=saved)
-    privacy = write_release(folder, config, pool, released, student, dataset, certificate=teacher.certificate)
+    privacy = write_release(
+        folder, config, pool, released, student, dataset, run=claim.name, certificate=teacher.certificate
+    )
 
     # diagnostics, for the data holder alone: a student of the answers themselves
     clean = student if config.privacy.stages == "clean" else read_clean_student(private, config, dataset)

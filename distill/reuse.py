@@ -3,25 +3,23 @@
 The answers to a pool may then be released several times, with fresh noise each time: that adds up, and the statement says so.
 """
 
-import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import accounting
 from distill.config import Config
 from distill.config_file import known_keys, load_config
-from distill.durable import OWNER_ONLY, replacing, write_text
+from distill.durable import OWNER_ONLY, replacing
+from distill.release_list import RELEASES, append_release, made_by, planned
 from distill.usage import UsageError
 
 MADE_BY = ("data", "teacher", "generator", "pool")
 """Sections that say how a teacher and a pool came about."""
-EARLIER = "earlier_releases.json"
-CLEAN_STUDENT = "private/clean_student.safetensors"
-NEEDED = ("private/teacher.safetensors", "private/pool.safetensors", "private/answers.safetensors")
+MADE_TOGETHER = ("teacher.safetensors", "pool.safetensors", "answers.safetensors")
+"""Files of private/ that carry the name of the run that made them."""
+CLEAN_STUDENT = "clean_student.safetensors"
 
 
 def with_reused(config: Config) -> Config:
@@ -33,7 +31,8 @@ def with_reused(config: Config) -> Config:
     if not config.pool.from_run:
         return config
     folder = Path(config.pool.from_run).expanduser().resolve()
-    if not (folder / "report.json").is_file() or not all((folder / name).is_file() for name in NEEDED):
+    needed = ("report.json", *(f"private/{name}" for name in (*MADE_TOGETHER, RELEASES)))
+    if not all((folder / name).is_file() for name in needed):
         raise UsageError(
             f"Expected pool.from to be a finished run with its private/ directory, got {folder}."
         )
@@ -58,71 +57,49 @@ def _refuse_contradictions(asked: Config, given: Config, folder: Path) -> None:
         )
 
 
-def take_over(config: Config, private: Path) -> None:
+def take_over(config: Config, private: Path, run: str) -> None:
     """Puts the other run's teacher, pool and answers into this run's private directory, which then needs the other no more.
 
-    Its student of the answers themselves comes with them, if one would be trained here in the same way. Files of a run are replaced,
-    never written into, so that a second name for the same file is as good as a copy.
+    Its student of the answers themselves comes with them, if one would be trained here in the same way.
+    Before that the run is entered into the list of releases about these answers, which the two then share. Other files of a run are
+    replaced, never written into, so that a second name for the same file is as good as a copy.
+
+    Raises:
+        UsageError: the other run is another by now, or its list cannot be written to.
     """
     other = Path(config.pool.from_run)
-    theirs = load_config(other / "config.toml")
-    same_student = (config.student, config.seed) == (theirs.student, theirs.seed)
-    for name in (*NEEDED, *([CLEAN_STUDENT] if same_student else [])):
-        target = private / Path(name).name
-        if not target.exists() and (other / name).exists():
-            with replacing(target) as draft:
-                draft.unlink()
-                try:
-                    draft.hardlink_to(other / name)
-                except OSError:  # another disk, or a file system without links
-                    shutil.copyfile(other / name, draft)
-                    draft.chmod(OWNER_ONLY)
-    if not (private / EARLIER).exists():
-        before = json.loads((other / "release" / "privacy.json").read_text(encoding="utf-8"))
-        own = json.loads((other / "release" / "transcript.json").read_text(encoding="utf-8"))
-        write_text(private / EARLIER, json.dumps([*before.get("earlier_releases", []), own]))
+    if not (private / RELEASES).exists():
+        if with_reused(config) != config:
+            raise _another(other)
+        append_release(other / "private", run, planned(config))
+        theirs = load_config(other / "config.toml")
+        same_student = (config.student, config.seed) == (theirs.student, theirs.seed)
+        student = [CLEAN_STUDENT] if same_student and (other / "private" / CLEAN_STUDENT).exists() else []
+        for name in (*student, *MADE_TOGETHER, RELEASES):  # the list last: it says that all is there
+            if not (private / name).exists():
+                _take(other / "private" / name, private / name)
+    from distill.tensor_files import read_description  # here: it imports torch
+
+    taken = [name for name in (*MADE_TOGETHER, CLEAN_STUDENT) if (private / name).exists()]
+    makers = {read_description(private / name).get("made_by") for name in taken}
+    if makers != {made_by(private)}:
+        raise _another(other)
+    append_release(private, run, planned(config))  # also where the list had to be copied
 
 
-def earlier_releases(private: Path) -> list[accounting.Transcript]:
-    """What earlier runs released about the same pool, the first one first; none for a pool of the run's own."""
-    path = private / EARLIER
-    if not path.is_file():
-        return []
-    return [
-        accounting.Transcript.from_dict(record) for record in json.loads(path.read_text(encoding="utf-8"))
-    ]
+def _take(source: Path, target: Path) -> None:
+    with replacing(target) as draft:
+        draft.unlink()
+        try:
+            draft.hardlink_to(source)
+        except FileNotFoundError:
+            raise _another(source.parents[1]) from None
+        except OSError:  # another disk, or a file system without links
+            shutil.copyfile(source, draft)
+            draft.chmod(OWNER_ONLY)
 
 
-def with_earlier_releases(
-    privacy: dict[str, Any], transcript: accounting.Transcript, earlier: Sequence[accounting.Transcript]
-) -> dict[str, Any]:
-    """Adds to a privacy statement what earlier runs released about the same answers, and what holds for all together.
-
-    Privacy: fresh noise on the same answers composes: the epsilons of the runs add up for whoever sees all of their releases. What
-    stands in `guarantees` is about this release alone.
-    """
-    if not earlier:
-        return privacy
-    together = accounting.Transcript(
-        [record.events for record in (*earlier, transcript)],
-        about="teacher",
-        teacher=transcript.teacher,
-        pool=transcript.pool,
+def _another(other: Path) -> UsageError:
+    return UsageError(
+        f"Expected pool.from to be the same finished run from beginning to end, but {other} was replaced or removed meanwhile; start a new run."
     )
-    answer = accounting.guarantee(together, unit="answer")
-    record = accounting.guarantee(together, unit="record", delta=privacy["guarantees"][1]["delta"])
-    total = (
-        f"whoever sees all these releases has epsilon {accounting.rounded_up(answer.epsilon)} about each answer"
-        if answer.holds
-        else f"for all these releases together there is no guarantee ({answer.why})"
-    )
-    words = (
-        f"Teacher and pool are those of {len(earlier)} earlier run{'s' * (len(earlier) > 1)}, whose release about the same answers adds up with "
-        f"this one: {total}. The guarantees stated here are of this release alone."
-    )
-    return {
-        **privacy,
-        "plain_words": f"{privacy['plain_words']} {words}",
-        "earlier_releases": [record.to_dict() for record in earlier],
-        "guarantees_with_earlier_releases": [answer.to_dict(), record.to_dict()],
-    }

@@ -21,10 +21,10 @@ from distill.durable import SHARED, write_text
 from distill.label_schemes import event_of
 from distill.pool import Pool, from_tensors, to_tensors
 from distill.privacy_card import privacy_card, privacy_statement
-from distill.reuse import earlier_releases, with_earlier_releases
+from distill.release_list import other_releases, record_release, with_other_releases
 from distill.student import resolved_device
 from distill.teacher import HeldTeacher, same_network
-from distill.tensor_files import read_tensors, write_tensors
+from distill.tensor_files import read_description, read_tensors, write_tensors
 from distill.train import predict
 from labeldp.learning.stages import StagedLabels
 
@@ -34,10 +34,11 @@ STUDENT, TEACHER, CLEAN_STUDENT, POOL, ANSWERS = (
 
 
 def write_private(
-    folder: Path, *, teacher: HeldTeacher, pool: Pool, answers: Callable[[], np.ndarray]
+    folder: Path, *, run: str, teacher: HeldTeacher, pool: Pool, answers: Callable[[], np.ndarray]
 ) -> None:
     """Writes what must stay with the data holder, readable by its owner only; the answers last, and once.
 
+    Teacher, pool and answers carry the name of the run: what is reused must have been made together.
     Before the first of them is released: what cannot be written then stops a run that has given away nothing. And a teacher that is
     asked again may answer otherwise (other hardware, state that is in no file): an answer that was drawn upon stays what it was.
     """
@@ -49,13 +50,17 @@ def write_private(
         (POOL, to_tensors(pool), {"made_with_teacher": pool.made_with_teacher}),
         (ANSWERS, {"answers": torch.from_numpy(answers())}, {}),
     ):
-        write_tensors(folder / name, tensors, description)
+        write_tensors(folder / name, tensors, {**description, "made_by": run})
 
 
 def write_clean_student(folder: Path, student: nn.Module) -> None:
-    """Writes the student of the answers themselves, readable by its owner only; what another run gave is not written again."""
+    """Writes the student of the answers themselves, readable by its owner only; what another run gave is not written again.
+
+    It carries the name that the answers carry.
+    """
     if not (folder / CLEAN_STUDENT).exists():
-        write_tensors(folder / CLEAN_STUDENT, student.state_dict())
+        maker = read_description(folder / ANSWERS)["made_by"]
+        write_tensors(folder / CLEAN_STUDENT, student.state_dict(), {"made_by": maker})
 
 
 def read_teacher(folder: Path, config: Config, dataset: Dataset) -> HeldTeacher:
@@ -101,6 +106,7 @@ def write_release(
     student: nn.Module,
     dataset: Dataset,
     *,
+    run: str,
     certificate: Certificate | None = None,
 ) -> dict[str, Any]:
     """Writes what may be published beside the noisy labels, which are there already, and returns the privacy statement.
@@ -125,10 +131,11 @@ def write_release(
         pool=provenance,
     )
     card = certificate.to_dict() if certificate else None
-    privacy = with_earlier_releases(
+    record_release(folder / PRIVATE, run, transcript)
+    privacy = with_other_releases(
         privacy_statement(config, transcript, released=released, pool=pool, certificate=card),
         transcript,
-        earlier_releases(folder / PRIVATE),
+        other_releases(folder / PRIVATE, run),
     )
     if config.privacy.stages == "clean" and not privacy["releasable"]:
         write_tensors(folder / PRIVATE / STUDENT, student.state_dict(), description)

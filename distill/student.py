@@ -1,5 +1,6 @@
 """Students: the prior that a student gives to a stage, and the released student."""
 
+import hashlib
 import warnings
 from typing import Literal
 
@@ -46,7 +47,8 @@ def train_student(
         num_classes=likelihood.shape[1],
         generator=stream(config.seed, f"{name} weights"),
     ).to(resolved_device(config.device))
-    checkpoint = saved.phase(name)
+    learnt = hashlib.blake2b(likelihood.contiguous().numpy().data, digest_size=16).hexdigest()
+    checkpoint = saved.phase(name, about=learnt)
     total = total_steps(len(images), config.student)
     with progress.phase(shown or name, total, start=checkpoint.step, spent=checkpoint.spent) as phase:
         order = stream(config.seed, f"{name} order")

@@ -37,7 +37,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("labeldp", "{}"))
+            description = _description(file)
             return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"Expected a file of tensors at {path}: {error}") from None
+        raise _unreadable(path, error) from None
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What JSON holds about the tensors, which are not read.
+
+    Raises:
+        UsageError: no such file, or a damaged one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _description(file)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _description(file: Any) -> dict[str, Any]:
+    return json.loads((file.metadata() or {}).get("labeldp", "{}"))
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"Expected a file of tensors at {path}: {error}")

@@ -233,12 +233,12 @@ def test_damaged_labels_are_not_drawn_again(tmp_path, monkeypatch) -> None:
         recipe.resume(tmp_path / "run", quiet=True)
     assert labels.read_bytes() == whole[:1000]
     labels.write_bytes(whole)
-    pool = tmp_path / "run" / "private" / "checkpoints" / "labelled_pool"
-    digest = pool.read_text()
-    pool.write_text("0" * len(digest))
+    about = tmp_path / "run" / "private" / "labelled.json"
+    told = about.read_text()
+    about.write_text(json.dumps({**json.loads(told), "digest": "0"}))
     with pytest.raises(UsageError, match="Expected the pool that the noisy labels"):
         recipe.resume(tmp_path / "run", quiet=True)
-    pool.write_text(digest)
+    about.write_text(told)
     report = recipe.resume(tmp_path / "run", quiet=True)
     assert labels.read_bytes() == whole
     np.testing.assert_array_equal(report.released.parts[0].values, NoisyLabels.load(labels).values)

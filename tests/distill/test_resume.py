@@ -115,7 +115,8 @@ MOMENTS = {
     "when the pool is made": Death("pool.", 2, late=True),
     "when the labels of stage 1 are drawn, but not yet written": Death("noisy_labels_1"),
     "while the student of stage 1 trains": Death("student-1.", 3),
-    "when all labels are out": Death("noisy_labels_2", late=True),
+    "when those of stage 2 are written, but not yet out": Death("private/noisy_labels_2", late=True),
+    "when all labels are out": Death("release/noisy_labels_2", late=True),
     "while the student trains": Death("private-student.", 4),
     "when it is trained": Death("/student.safetensors", late=True),
     "at the end": Death("report.json"),
@@ -170,8 +171,9 @@ def test_labels_on_the_disk_are_never_drawn_again(tmp_path) -> None:
     labels = [out / "release" / f"noisy_labels_{stage}.npz" for stage in (1, 2)]
     before = {}
     for path in labels:
-        assert kill(arguments, tmp_path, Death(path.name, late=True))
+        assert kill(arguments, tmp_path, Death(f"release/{path.name}", late=True))
         before[path] = path.read_bytes()
+        path.rename(tmp_path / path.name)  # published
         arguments = ["distill", "--resume", str(out)]
     assert not (out / "release" / "student.safetensors").exists()
     assert finish(arguments, tmp_path)[0] == 0
@@ -182,11 +184,13 @@ def test_labels_on_the_disk_are_never_drawn_again(tmp_path) -> None:
 def test_labels_that_nobody_has_seen_may_be_drawn_again(tmp_path) -> None:
     """The twin: secure noise does differ from draw to draw, so the test above would notice."""
     out = tmp_path / "run"
-    path = out / "release" / "noisy_labels_1.npz"
-    assert kill(["distill", CONFIG, "--out", str(out), *SMALL], tmp_path, Death(path.name, late=True))
+    path, memory = (out / part / "noisy_labels_1.npz" for part in ("release", "private"))
+    death = Death(f"release/{path.name}", late=True)
+    assert kill(["distill", CONFIG, "--out", str(out), *SMALL], tmp_path, death)
     first = path.read_bytes()
     path.unlink()
-    assert kill(["distill", "--resume", str(out)], tmp_path, Death(path.name, late=True))
+    memory.unlink()
+    assert kill(["distill", "--resume", str(out)], tmp_path, death)
     assert path.read_bytes() != first
 
 

@@ -1,6 +1,7 @@
 """Another run's teacher and pool, label stages by name, and one answer for each image."""
 
 import json
+import shutil
 import stat
 from dataclasses import replace
 
@@ -29,9 +30,15 @@ def reusing(folder, **privacy):
 
 
 @pytest.fixture(scope="module")
-def second_run(tiny_run, tmp_path_factory):
+def base(tiny_run, tmp_path_factory):
+    """The tiny run, with a list of releases of its own."""
+    return shutil.copytree(tiny_run.folder, tmp_path_factory.mktemp("runs") / "base")
+
+
+@pytest.fixture(scope="module")
+def second_run(base, tmp_path_factory):
     """A run on the tiny run's teacher and pool, at epsilon 2."""
-    config = reusing(tiny_run.folder, epsilon=2.0, stages="subset")
+    config = reusing(base, epsilon=2.0, stages="subset")
     return run(config, tmp_path_factory.mktemp("runs") / "second", quiet=True)
 
 
@@ -66,12 +73,12 @@ def test_clean_answers_have_one_student(tiny_run, tmp_path) -> None:
     assert report.accuracy["clean_student"] == report.accuracy["private_student"]
 
 
-def test_the_configuration_says_how_they_were_made(tiny_run, second_run) -> None:
+def test_the_configuration_says_how_they_were_made(tiny_run, base, second_run) -> None:
     written = load_config(second_run.folder / "config.toml")
     assert written == second_run.config
     for section in ("data", "teacher", "generator"):
         assert getattr(written, section) == getattr(tiny_run.config, section)
-    assert written.pool == msgspec.structs.replace(tiny_run.config.pool, from_run=str(tiny_run.folder))
+    assert written.pool == msgspec.structs.replace(tiny_run.config.pool, from_run=str(base))
     assert written.privacy.epsilon == 2.0
 
 
@@ -86,7 +93,8 @@ def test_answers_about_the_same_pool_add_up(tiny_run, second_run, tmp_path) -> N
     assert len(third.privacy["earlier_releases"]) == 2
     # the twin: a pool of the run's own has no earlier releases
     assert "earlier_releases" not in tiny_run.privacy
-    assert "adds up with" not in tiny_run.privacy["plain_words"]
+    assert "Fresh noise" not in tiny_run.privacy["composition"]["answer"]
+    assert "add up with" not in tiny_run.privacy["plain_words"]
 
 
 @pytest.mark.parametrize("broken", ["nothing there", "unfinished", "no private directory"])
