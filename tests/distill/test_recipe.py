@@ -72,6 +72,14 @@ def test_the_report_says_first_that_it_is_not_for_release(tiny_run) -> None:
         assert "Diagnostics for the data holder: not for release" in first
 
 
+def test_the_terminal_shows_the_notice_before_what_it_is_about(tiny_run) -> None:
+    lines = distill.report.summary(tiny_run)
+    figures = [number for number, line in enumerate(lines) if "test images" in line]
+    assert lines.index(distill.report.NOTICE) < min(figures)
+    assert len(figures) == 3
+    assert "what it printed" in (tiny_run.folder / "release" / "PRIVACY.md").read_text()
+
+
 def test_the_report_states_every_unit(tiny_run) -> None:
     report = json.loads((tiny_run.folder / "report.json").read_text())
     assert set(report["accuracy"]) == {"teacher", "clean_student", "private_student"}
