@@ -32,9 +32,9 @@ def with_reused(config: Config) -> Config:
         return config
     folder = Path(config.pool.from_run).expanduser().resolve()
     needed = ("report.json", *(f"private/{name}" for name in (*MADE_TOGETHER, RELEASES)))
-    if not all((folder / name).is_file() for name in needed):
+    if missing := [name for name in needed if not (folder / name).is_file()]:
         raise UsageError(
-            f"Expected pool.from to be a finished run with its private/ directory, got {folder}."
+            f"Expected pool.from to be a finished run with its private/ directory, got {folder} without {', '.join(missing)}."
         )
     theirs = load_config(folder / "config.toml")
     sections: dict[str, Any] = {name: getattr(theirs, name) for name in MADE_BY}
