@@ -68,7 +68,7 @@ def _cost(rows: list[Row]) -> str:
             for row in rows
             if row["epsilon"] is not None
         }
-        spent, delta = (math.fsum(teacher[of] for teacher in teachers) for of in (0, 1))
+        spent, delta = math.fsum(one[0] for one in teachers), math.fsum(one[1] for one in teachers)
         return (
             f"Each epsilon and seed has a teacher of its own, and its students add nothing for a record: all {len(teachers)} teachers published "
             f"together would cost at most epsilon {rounded_up(spent)} at delta {rounded_up(delta)} for each record{ceiling}."
