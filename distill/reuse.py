@@ -75,7 +75,7 @@ def take_over(config: Config, private: Path, run: str) -> None:
         theirs = load_config(other / "config.toml")
         same_student = (config.student, config.seed) == (theirs.student, theirs.seed)
         student = [CLEAN_STUDENT] if same_student and (other / "private" / CLEAN_STUDENT).exists() else []
-        for name in (*student, *MADE_TOGETHER, RELEASES):  # the list last: it says that all is there
+        for name in (*MADE_TOGETHER, *student, RELEASES):  # the list last: it says that all is there
             if not (private / name).exists():
                 _take(other / "private" / name, private / name)
     from distill.tensor_files import read_description  # here: it imports torch

@@ -84,7 +84,7 @@ def student_prior(
     student = train_student(
         config, images[released.numbers], likelihood, name=name, progress=progress, saved=saved
     )
-    prior = predict(student, images[items])
+    prior = predict(student, images[torch.tensor(items)])
     if np.isfinite(prior).all():
         return prior
     warnings.warn(

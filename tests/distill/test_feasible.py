@@ -86,5 +86,9 @@ def test_a_student_that_diverged_gives_a_uniform_prior() -> None:
 def test_of_many_classes_those_with_images_are_shown() -> None:
     image = np.zeros((2, 1, 4, 4), dtype=np.uint8)
     stacks = [np.empty(0)] * 990 + [image] * 10
-    assert "<svg" in report_figures.pool_samples(stacks)
-    assert report_figures.pool_samples([np.empty(0), image]) != report_figures.pool_samples([image, image])
+    names = [f"class {c}" for c in range(1000)]
+    drawn = report_figures.pool_samples(stacks, names)
+    assert "<svg" in drawn
+    assert drawn != report_figures.pool_samples(stacks, names[::-1])
+    two = [np.empty(0), image]
+    assert report_figures.pool_samples(two, names) != report_figures.pool_samples([image, image], names)
