@@ -83,9 +83,14 @@ def outcome(folder: Path) -> dict[str, object]:
     """Everything that must not depend on an interruption: weights, labels, pool, answers, accuracies, training figures."""
     from labeldp import NoisyLabels
 
-    content: dict[str, object] = {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")
-    }
+    from distill.tensor_files import read_tensors
+
+    content: dict[str, object] = {}
+    for path in folder.rglob("*.safetensors"):
+        tensors, told = read_tensors(path)
+        told.pop("made_by", None)  # the name of the run, which is no other's
+        values = {name: (str(tensor.dtype), tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+        content[str(path.relative_to(folder))] = (values, told)
     for path in (folder / "release").glob("*.npz"):
         noisy = NoisyLabels.load(path)
         content[path.name] = (noisy.values.tobytes(), repr(noisy.event))
