@@ -15,6 +15,7 @@ from distill.report_figures import STYLE
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a")
 CEILING = {"label": "true labels", "answer": "answers without noise", "record": "teacher without DP-SGD"}
 WHAT = {"label": "one person's label", "answer": "one answer of the teacher", "record": "one training record"}
+FAR = 40.0  # points: so far above the floor the upper part is drawn alone
 
 
 def draw(rows: list[Row]) -> Figure:
@@ -93,9 +94,12 @@ def floor_of(rows: list[Row]) -> float:
 
 
 def _limits(found: Scores, floor: float, score: Score) -> tuple[float, float]:
-    """All of a share; of an error, from a bit below the least to a bit above the largest mean, or the floor."""
+    """All of a share, or its upper part if nothing is near the floor; of an error, from a bit below the least to a bit above the largest
+    mean, or the floor."""
     if score.unit == "%":
-        return 0.0, 101.0
+        least = min(value for by in found.values() for values in by.values() for value in values)
+        far = least - floor > FAR
+        return (10.0 * math.floor((least - 5) / 10) if far else 0.0), 101.0
     means = [statistics.mean(values) for by in found.values() for values in by.values()]
     low, high = min(means), max(*means, floor)
     return low - 0.1 * (high - low), high + 0.08 * (high - low)
@@ -111,12 +115,21 @@ def _reference(axes: Axes, clean: list[float] | None, floor: float, score: Score
             color=colour, fontsize=9.5, ha="right" if right else "left", va="bottom" if above else "top",
         )  # fmt: skip
 
-    axes.axhline(floor, color="#8a8a8a", linewidth=1, linestyle=":")
-    name(score.floor, floor, "#666666", above=True, right=True)
+    bottom, unit = axes.get_ylim()[0], f" {score.unit}" if score.unit else ""
+    if floor < bottom:
+        name(
+            f"{score.floor}, {score.text(floor)}{unit}, is far below",
+            bottom,
+            "#666666",
+            above=True,
+            right=True,
+        )
+    else:
+        axes.axhline(floor, color="#8a8a8a", linewidth=1, linestyle=":")
+        name(score.floor, floor, "#666666", above=True, right=True)
     if clean:
         mean = statistics.mean(clean)
         axes.axhline(mean, color="#444444", linewidth=1.2, linestyle="--")
-        unit = f" {score.unit}" if score.unit else ""
         name(f"{ceiling}: {score.text(mean)}{unit}", mean, "#444444", above=False)
 
 
