@@ -108,7 +108,13 @@ def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marker", "data"), [("", "digits"), (" diabetes", "diabetes"), (" of records", "records")]
+    ("marker", "data"),
+    [
+        ("", "digits"),
+        (" fashion-mnist", "fashion-mnist"),
+        (" diabetes", "diabetes"),
+        (" of records", "records"),
+    ],
 )
 def test_the_tables_of_curves_come_from_the_committed_runs(marker: str, data: str) -> None:
     from benchmarks.utility_curves import rows_of, table
