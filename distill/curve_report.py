@@ -121,9 +121,8 @@ def _spread(values: list[float], score: Score) -> str:
 def comparisons(rows: list[Row]) -> list[str]:
     """Sentences "A beats B", only where an interval of the paired differences says so: by a higher accuracy, or a lower error.
 
-    The variance is that over seeds, by Student's law, and that of the test items, which all seeds share and which is bounded whatever
-    the two methods have in common: one may be right where the other is wrong. 95 % for all sentences together (Bonferroni). At least
-    3 seeds.
+    The variance is that over seeds, estimated, and that of the test items, which all seeds share and which is bounded whatever the two
+    methods have in common: one may be right where the other is wrong. 95 % for all sentences together (Bonferroni). At least 3 seeds.
     """
     found = {method: by for method, by in scores(rows).items() if method != CLEAN}
     if not found:
@@ -143,13 +142,23 @@ def comparisons(rows: list[Row]) -> list[str]:
         gains = sign * np.subtract(found[a][epsilon], found[b][epsilon])
         if gains.mean() < 0:
             a, b, gains = b, a, -gains
-        quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / len(pairs), len(gains) - 1))
         items = _item_deviation(rows, a, epsilon) + _item_deviation(rows, b, epsilon)
-        margin = quantile * math.sqrt(float(gains.var(ddof=1)) / len(gains) + items**2)
+        margin = _margin(gains, items, 1 - (1 - CONFIDENCE) / 2 / len(pairs))
         if gains.mean() > margin:
             gain, low, high = map(score.text, (gains.mean(), gains.mean() - margin, gains.mean() + margin))
             said.append(f"epsilon {epsilon:g}: {a} beats {b} by {gain}{points} ({low} to {high})")
     return said
+
+
+def _margin(gains: np.ndarray, items: float, quantile: float) -> float:
+    """Half the width of an interval for the mean gain: Student's law with the degrees of freedom of a sum of two variances, of which the
+    one over seeds is estimated (Welch and Satterthwaite)."""
+    seeds = float(gains.var(ddof=1)) / len(gains)
+    total = seeds + items**2
+    if not 0 < total < math.inf:
+        return total
+    freedom = (len(gains) - 1) * (total / seeds) ** 2 if seeds else math.inf
+    return float(stats.t.ppf(quantile, freedom)) * math.sqrt(total)
 
 
 def _item_deviation(rows: list[Row], method: str, epsilon: float) -> float:

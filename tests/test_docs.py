@@ -124,3 +124,16 @@ def test_the_tables_of_curves_come_from_the_committed_runs(marker: str, data: st
     assert f"<!-- table: utility_curves{marker} -->\n{table(data)}\n<!-- end -->" in written
     changed = [{**row, "score": 2 * row["score"]} for row in rows_of(data)]
     assert table_of(changed) not in written
+
+
+def test_what_beats_what_comes_from_the_committed_runs() -> None:
+    from benchmarks.utility_curves import rows_of
+    from distill.curve_report import comparisons
+
+    rows = rows_of("fashion-mnist")
+    said = "\n".join(f"- {line}" for line in comparisons(rows))
+    written = (ROOT / "docs" / "reproducing.md").read_text()
+    assert f"<!-- comparisons: fashion-mnist -->\n{said}\n<!-- end -->" in written
+    assert "srr beats rr" in said
+    one_seed_less = [row for row in rows if row["seed"] < 2]
+    assert comparisons(one_seed_less) == []
