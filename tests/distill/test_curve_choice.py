@@ -93,7 +93,7 @@ def test_real_valued_labels_of_ones_own(tmp_path, capsys) -> None:
     options = ["--data", path, "--label", "decades", "--range", "0,10", "--epsilons", "8", "--seeds", "1"]
     assert curve(*options, "--mechanisms", "unbiased,clean", "--out", tmp_path / "out") == 0
     noisy, clean = read_rows(tmp_path / "out" / "runs.jsonl")
-    assert clean["score"] < noisy["score"] < noisy["floor"]
+    assert max(clean["score"], noisy["score"]) < noisy["floor"] / 2  # at epsilon 8 either may be nearer
     assert "root mean squared error, lower is better" in capsys.readouterr().out
 
 

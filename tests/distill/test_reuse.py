@@ -35,6 +35,12 @@ def base(tiny_run, tmp_path_factory):
     return shutil.copytree(tiny_run.folder, tmp_path_factory.mktemp("runs") / "base")
 
 
+@pytest.fixture
+def own_base(tiny_run, tmp_path):
+    """The same for one test alone: whoever reuses a run stands in its list."""
+    return shutil.copytree(tiny_run.folder, tmp_path / "own base")
+
+
 @pytest.fixture(scope="module")
 def second_run(base, tmp_path_factory):
     """A run on the tiny run's teacher and pool, at epsilon 2."""
@@ -54,21 +60,21 @@ def test_teacher_and_pool_are_taken_over(tiny_run, second_run) -> None:
 
 
 def test_the_student_of_clean_answers_is_taken_over_where_it_would_be_the_same(
-    tiny_run, second_run, tmp_path
+    tiny_run, second_run, own_base, tmp_path
 ) -> None:
     name = "private/clean_student.safetensors"
     assert (second_run.folder / name).read_bytes() == (tiny_run.folder / name).read_bytes()
     assert second_run.accuracy["clean_student"] == tiny_run.accuracy["clean_student"]
     # the twin: another student, or another seed of its weights, is trained anew
     for change in ({"student": msgspec.structs.replace(second_run.config.student, epochs=1)}, {"seed": 1}):
-        config = msgspec.structs.replace(reusing(tiny_run.folder, stages="rr"), **change)
+        config = msgspec.structs.replace(reusing(own_base, stages="rr"), **change)
         other = run(config, tmp_path / "-".join(change), quiet=True)
         assert "clean-label student" in other.seconds
         assert (other.folder / name).read_bytes() != (tiny_run.folder / name).read_bytes()
 
 
-def test_clean_answers_have_one_student(tiny_run, tmp_path) -> None:
-    report = run(reusing(tiny_run.folder, stages="clean"), tmp_path / "run", quiet=True)
+def test_clean_answers_have_one_student(own_base, tmp_path) -> None:
+    report = run(reusing(own_base, stages="clean"), tmp_path / "run", quiet=True)
     assert "clean-label student" not in report.seconds
     assert report.accuracy["clean_student"] == report.accuracy["private_student"]
 
@@ -167,8 +173,8 @@ def test_equal_images_share_one_answer(tiny_run, monkeypatch) -> None:
     assert len(released(tiny_run, "rr", pool=doubled, secret=secret)) == 251
 
 
-def test_clean_answers_release_nothing(tiny_run, tmp_path) -> None:
-    report = run(reusing(tiny_run.folder, stages="clean"), tmp_path / "run", quiet=True)
+def test_clean_answers_release_nothing(own_base, tmp_path) -> None:
+    report = run(reusing(own_base, stages="clean"), tmp_path / "run", quiet=True)
     release = report.folder / "release"
     assert {path.name for path in release.iterdir()} == {"transcript.json", "privacy.json", "PRIVACY.md"}
     privacy = json.loads((release / "privacy.json").read_text())
