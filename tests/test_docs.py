@@ -112,6 +112,7 @@ def test_tables_come_from_the_committed_results(page: str, name: str) -> None:
     [
         ("", "digits"),
         (" fashion-mnist", "fashion-mnist"),
+        (" mnist", "mnist"),
         (" diabetes", "diabetes"),
         (" of records", "records"),
     ],

@@ -81,9 +81,8 @@ def kill(arguments: list[str], scratch: Path, death: Death) -> bool:
 
 def outcome(folder: Path) -> dict[str, object]:
     """Everything that must not depend on an interruption: weights, labels, pool, answers, accuracies, training figures."""
-    from labeldp import NoisyLabels
-
     from distill.tensor_files import read_tensors
+    from labeldp import NoisyLabels
 
     content: dict[str, object] = {}
     for path in folder.rglob("*.safetensors"):
