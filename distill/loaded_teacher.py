@@ -1,6 +1,7 @@
 """Teachers from elsewhere: weights in a safetensors file, or a module that the user's own code returns."""
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 import torch
@@ -120,11 +121,20 @@ def checked(teacher: nn.Module, *, shape: tuple[int, int, int], num_classes: int
         raise UsageError(
             "Expected the same answer to the same image, got two: switch off dropout and other noise."
         )
-    alone = torch.cat([teacher(image) for image in images[:_PROBES].split(1)])
-    if not _close(alone, together[:_PROBES]):
+    try:
+        apart = _close(torch.cat([teacher(image) for image in images[:_PROBES].split(1)]), together[:_PROBES])
+    except Exception:  # a statistic of the batch, which one image does not have
+        apart = False
+    if not apart:
         raise UsageError(
             "Expected an answer to depend on its own image alone, but it depends on the others of the batch: "
             "normalise with running statistics, as batch norm does in eval mode."
+        )
+    if bool((together >= 0).all()) and _close(together.sum(dim=1), torch.ones_like(together[:, 0])):
+        warnings.warn(
+            "The teacher returns what look like probabilities, and logits were expected: answers are the same, the images that are made "
+            "with it are worse. Leave out its softmax.",
+            stacklevel=2,
         )
     return teacher
 

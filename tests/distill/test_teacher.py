@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import warnings
 
 import pytest
 import torch
@@ -258,3 +259,22 @@ def test_opacus_is_loaded_for_a_private_teacher_alone(private_run) -> None:
     assert "opacus" not in loaded_by("import distill.recipe, distill.moments, distill.private_teacher")
     assert private_run.config.teacher.kind == "private"
     assert "opacus" in sys.modules
+
+
+def test_a_batch_norm_without_running_statistics_is_said_to_mix_images() -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.BatchNorm1d(64, track_running_stats=False), torch.nn.Linear(64, 10)
+    )
+    with pytest.raises(UsageError, match="depends on the others of the batch"):
+        checked(network.eval(), **DIGITS, seed=0)
+    network[1] = torch.nn.BatchNorm1d(64)  # the twin
+    assert checked(network.eval(), **DIGITS, seed=0) is network
+
+
+def test_a_teacher_that_returns_probabilities_is_warned_of() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), torch.nn.Softmax(dim=1))
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        checked(network.eval(), **DIGITS, seed=0)
+    with warnings.catch_warnings():  # the twin: logits
+        warnings.simplefilter("error")
+        checked(network[:2].eval(), **DIGITS, seed=0)
