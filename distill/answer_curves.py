@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from distill import data, recipe
 from distill.config import Config
-from distill.curves import CLEAN, Row
+from distill.curves import CLEAN, Row, cells_of
 from distill.run_directory import POOL
 from distill.usage import UsageError
 
@@ -43,17 +43,9 @@ class AnswerSweep:
         """What identifies each run, seed after seed; the ceiling first, with which a teacher and a pool are made."""
         told = {**msgspec.to_builtins(self.config), "score": "accuracy"}
         del told["seed"], told["privacy"]["stages"], told["privacy"]["epsilon"]
-        for seed in range(self.seeds):
-            for method in (CLEAN, *(name for name in self.methods if name != CLEAN)):
-                for epsilon in [None] if method == CLEAN else self.epsilons:
-                    yield {
-                        "unit": "answer",
-                        "data": self.config.data.name,
-                        "method": method,
-                        "epsilon": epsilon,
-                        "seed": seed,
-                        "recipe": told,
-                    }
+        methods = (CLEAN, *(name for name in self.methods if name != CLEAN))
+        known_by = {"unit": "answer", "data": self.config.data.name}
+        return cells_of(known_by, methods, self.epsilons, self.seeds, told)
 
     def check(self) -> None:
         """Refuses what no run could do.

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +54,21 @@ class Grid(Protocol):
     def run_cell(self, cell: Row) -> Row:
         """Runs one, and returns it with its score."""
         ...
+
+
+def cells_of(
+    known_by: Row, methods: Sequence[str], epsilons: Sequence[float], seeds: int, recipe: Row
+) -> Iterator[Row]:
+    """What identifies each run of a grid, seed after seed; the ceiling has no epsilon.
+
+    Args:
+        known_by: unit and data, in the words of a line.
+        methods, epsilons, seeds, recipe: of the sweep.
+    """
+    for seed in range(seeds):
+        for method in methods:
+            for epsilon in [None] if method == CLEAN else epsilons:
+                yield {**known_by, "method": method, "epsilon": epsilon, "seed": seed, "recipe": recipe}
 
 
 @dataclass(frozen=True)
@@ -143,18 +158,8 @@ class Sweep:
 
     def cells(self) -> Iterator[Row]:
         """What identifies each run, seed after seed."""
-        known_by = self.origin.identity()
-        for seed in range(self.seeds):
-            for method in self.methods:
-                for epsilon in [None] if method == CLEAN else self.epsilons:
-                    yield {
-                        "unit": "label",
-                        **known_by,
-                        "method": method,
-                        "epsilon": epsilon,
-                        "seed": seed,
-                        "recipe": self.recipe.to_dict(),
-                    }
+        known_by = {"unit": "label", **self.origin.identity()}
+        return cells_of(known_by, self.methods, self.epsilons, self.seeds, self.recipe.to_dict())
 
     def check(self) -> None:
         """Refuses what no run could do.
@@ -240,11 +245,12 @@ def run(sweep: Grid, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[
             run.
     """
     sweep.check()
+    cells = list(sweep.cells())  # once: of one's own data it reads all features
     file.parent.mkdir(parents=True, exist_ok=True)
     progress = RunProgress(quiet=quiet)
     with _held(file) as lines:
         known = {_key(row): row for row in read_rows(file)}
-        missing = [cell for cell in sweep.cells() if _key(cell) not in known]
+        missing = [cell for cell in cells if _key(cell) not in known]
         if file.stat().st_size and not file.read_bytes().endswith(b"\n"):
             lines.write("\n")
         with progress.phase("runs", total=len(missing)) as phase:
@@ -253,7 +259,7 @@ def run(sweep: Grid, file: Path, *, jobs: int = 1, quiet: bool = False) -> list[
                 lines.flush()
                 known[_key(row)] = row
                 phase.advance(1)
-    return [known[_key(cell)] for cell in sweep.cells()]
+    return [known[_key(cell)] for cell in cells]
 
 
 @contextmanager

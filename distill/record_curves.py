@@ -15,7 +15,7 @@ from distill.answer_curves import finished_run
 from distill.certificate import calibrated
 from distill.checkpoint import UNSAVED
 from distill.config import Config
-from distill.curves import CLEAN, Row
+from distill.curves import CLEAN, Row, cells_of
 from distill.progress import RunProgress
 from distill.report import read_report
 from distill.student import resolved_device
@@ -53,17 +53,9 @@ class RecordSweep:
         """What identifies each run, seed after seed."""
         told = {**msgspec.to_builtins(self.config), "score": "accuracy"}
         del told["seed"], told["teacher"]["private"]["epsilon"]
-        for seed in range(self.seeds):
-            for method in (CLEAN, *(name for name in self.methods if name != CLEAN)):
-                for epsilon in [None] if method == CLEAN else self.epsilons:
-                    yield {
-                        "unit": "record",
-                        "data": self.config.data.name,
-                        "method": method,
-                        "epsilon": epsilon,
-                        "seed": seed,
-                        "recipe": told,
-                    }
+        methods = (CLEAN, *(name for name in self.methods if name != CLEAN))
+        known_by = {"unit": "record", "data": self.config.data.name}
+        return cells_of(known_by, methods, self.epsilons, self.seeds, told)
 
     def check(self) -> None:
         """Refuses what no run could do.

@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeCV
 import labeldp
 from distill import data
 from distill.curve_data import Origin, loaded_table
-from distill.curves import CLEAN, Row, made_elsewhere
+from distill.curves import CLEAN, Row, cells_of, made_elsewhere
 from distill.usage import UsageError
 from labeldp import LabelDPRegressor, Mechanism, RandomizedResponseOnBins, UnbiasedRandomizer
 
@@ -98,18 +98,8 @@ class RegressionSweep:
 
     def cells(self) -> Iterator[Row]:
         """What identifies each run, seed after seed."""
-        known_by = self.origin.identity()
-        for seed in range(self.seeds):
-            for method in self.methods:
-                for epsilon in [None] if method == CLEAN else self.epsilons:
-                    yield {
-                        "unit": "label",
-                        **known_by,
-                        "method": method,
-                        "epsilon": epsilon,
-                        "seed": seed,
-                        "recipe": self.recipe.to_dict(),
-                    }
+        known_by = {"unit": "label", **self.origin.identity()}
+        return cells_of(known_by, self.methods, self.epsilons, self.seeds, self.recipe.to_dict())
 
     def check(self) -> None:
         """Refuses what no run could do.

@@ -163,8 +163,7 @@ def train(
 
 def _layout(device: torch.device) -> torch.memory_format:
     """How images lie in memory: convolutions in bfloat16 are up to twice as fast with channels last, those in float32 are not."""
-    halved = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())
-    return torch.channels_last if halved else torch.contiguous_format
+    return torch.channels_last if _multiplies_bfloat16(device.type) else torch.contiguous_format
 
 
 def _laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
@@ -196,15 +195,16 @@ def half_precision(device: torch.device, *, on_cpu: bool = False) -> AbstractCon
         on_cpu: whether a CPU that multiplies it gains: training a network of convolutions takes half the time, of linear
             layers as long as before.
     """
-    if device.type == "cuda" or (device.type == "cpu" and on_cpu and _cpu_multiplies_bfloat16()):
+    if (on_cpu or device.type != "cpu") and _multiplies_bfloat16(device.type):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
 @cache
-def _cpu_multiplies_bfloat16() -> bool:
-    known = torch.cpu.get_capabilities()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+def _multiplies_bfloat16(device: str) -> bool:
+    """Whether a device of that type does so faster than it multiplies float32."""
+    known = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return device == "cuda" or bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 class _Epoch:
